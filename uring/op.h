@@ -1,0 +1,76 @@
+/*
+ * An op: one request to the kernel, from submit to its last completion.
+ *
+ *            ops_submit            the ring took it               last CQE
+ *   OP_IDLE ────────────► OP_QUEUED ────────────► OP_IN_KERNEL ────────────► OP_DONE, then on_done(op)
+ *                             ▲                        │
+ *                             └──── -EAGAIN, -EINTR ───┘   asked again, after waiting for the descriptor if need be
+ *
+ * The memory of an op, and every buffer it names, belongs to the kernel from ops_submit until on_done: it may lie on a
+ * parked task's stack, never on one that runs on. on_done runs while completions are reaped: it may make tasks ready,
+ * it must not run user code.
+ *
+ * A cancel only asks. What ends an op is its own last completion, whatever it says: a count although we asked to
+ * cancel is a count. Cancels go by user_data, which carries a generation, so a late one cannot hit an op that came to
+ * lie at the same address; never by descriptor, which would hit operations on dup()s of it too.
+ */
+#ifndef GRING_URING_OP_H
+#define GRING_URING_OP_H
+
+#include "base/list.h"
+#include "uring/inflight.h"
+#include "uring/ring.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum op_state { OP_IDLE, OP_QUEUED, OP_IN_KERNEL, OP_DONE };
+
+struct op {
+    struct io_uring_sqe sqe;
+    void (*on_done)(struct op *op);
+    void *owner;                 /* whose op it is: for on_done */
+    struct list queue_link;      /* in the backlog, or among the cancels that found no SQE */
+    struct list descriptor_link; /* among the ops of its descriptor */
+    int32_t result;              /* as in the CQE; valid when done */
+    uint32_t cqe_flags;
+    uint16_t generation;
+    uint8_t state;
+    bool on_descriptor : 1; /* counted among its descriptor's ops: gring_close ends it */
+    bool cancel_asked : 1;
+    bool closed : 1;  /* by gring_close: a cancelled op reports EBADF */
+    bool polling : 1; /* met -EAGAIN and waits for the descriptor */
+    uint16_t retry_events; /* poll(2) mask to wait for after -EAGAIN; 0: -EAGAIN is the answer */
+};
+
+/* All ops of one ring. */
+struct ops {
+    struct ring ring;
+    struct inflight inflight; /* per descriptor */
+    struct list backlog;      /* OP_QUEUED, in order: the SQ was full */
+    struct list cancels;      /* in the kernel, cancel asked, no SQE for it yet */
+    uint64_t in_flight_count; /* submitted and not done, backlog included */
+    uint64_t cancel_count, retry_count;
+    uint16_t generation;
+};
+
+/* 0 or -errno; the reason has been logged. */
+int ops_open(struct ops *ops, unsigned entries);
+void ops_close(struct ops *ops); /* CHECKs that nothing is in flight */
+
+/* Hands the op to the kernel. -EBADF: its descriptor is being closed, or past the table; nothing was begun then. */
+int ops_submit(struct ops *ops, struct op *op);
+
+/* Asks for an op's end. It is still ours to wait for; an op that the kernel never saw is done before this returns. */
+void ops_cancel(struct ops *ops, struct op *op);
+
+/* Moves what waited for a free SQE into the SQ. Before each enter. */
+void ops_push_backlog(struct ops *ops);
+
+/* Submits and, with wait_ns > 0, waits; see ring_enter. */
+int ops_enter(struct ops *ops, gring_ns wait_ns);
+
+/* Completes up to max ops; returns how many completions were taken. */
+unsigned ops_reap(struct ops *ops, unsigned max);
+
+#endif

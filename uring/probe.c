@@ -1,0 +1,95 @@
+/* The features' names and GRING_WITHOUT; see probe.h. The trying itself is done where the feature is used first. */
+#include "uring/probe.h"
+
+#include "base/log.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#ifndef RWF_NOSIGNAL
+#define RWF_NOSIGNAL 0x00000100 /* Linux 6.18 */
+#endif
+
+static const char *const names[FEATURE_COUNT] = {
+    [FEATURE_SINGLE_ISSUER] = "single_issuer",
+    [FEATURE_DEFER_TASKRUN] = "defer_taskrun",
+    [FEATURE_REGISTERED_RING] = "registered_ring",
+    [FEATURE_IOWQ_CAPS] = "iowq_caps",
+    [FEATURE_NO_IOWAIT] = "no_iowait",
+    [FEATURE_GUARD_INSTALL] = "guard_install",
+    [FEATURE_RWF_NOSIGNAL] = "rwf_nosignal",
+};
+
+static pthread_once_t denied_once = PTHREAD_ONCE_INIT;
+static uint32_t denied;
+
+const char *feature_name(enum feature feature)
+{
+    return names[feature];
+}
+
+static void report_unknown(const char *name, size_t length)
+{
+    char known[256] = "";
+
+    for (int feature = 0; feature < FEATURE_COUNT; feature++) {
+        strcat(known, feature ? ", " : "");
+        strcat(known, names[feature]);
+    }
+    log_line(LOG_WARNING, "GRING_WITHOUT names an unknown feature '%.*s'; known are: %s", (int)length, name, known);
+}
+
+static void deny(const char *name, size_t length)
+{
+    for (int feature = 0; feature < FEATURE_COUNT; feature++)
+        if (strlen(names[feature]) == length && !memcmp(names[feature], name, length)) {
+            denied |= 1u << feature;
+            return;
+        }
+    if (length)
+        report_unknown(name, length);
+}
+
+static void read_environment(void)
+{
+    const char *rest = getenv("GRING_WITHOUT");
+
+    while (rest && *rest) {
+        size_t length = strcspn(rest, ", ");
+
+        deny(rest, length);
+        rest += length;
+        rest += *rest != 0;
+    }
+}
+
+bool feature_denied(enum feature feature)
+{
+    pthread_once(&denied_once, read_environment);
+    return denied & 1u << feature;
+}
+
+static pthread_once_t nosignal_once = PTHREAD_ONCE_INIT;
+static bool nosignal_works;
+
+static void try_rwf_nosignal(void)
+{
+    struct iovec byte = { .iov_base = "", .iov_len = 1 };
+    int ends[2];
+
+    if (feature_denied(FEATURE_RWF_NOSIGNAL) || pipe2(ends, O_CLOEXEC) < 0)
+        return;
+    nosignal_works = pwritev2(ends[1], &byte, 1, -1, RWF_NOSIGNAL) == 1;
+    close(ends[0]);
+    close(ends[1]);
+}
+
+bool probe_rwf_nosignal(void)
+{
+    pthread_once(&nosignal_once, try_rwf_nosignal);
+    return nosignal_works;
+}

@@ -1,0 +1,32 @@
+/*
+ * What this kernel offers, asked once by trying, never read off a version.
+ *
+ * GRING_WITHOUT=name,name,… in the environment denies features, so that each fallback can be forced where the kernel
+ * has the real thing. The names are those of feature_name().
+ */
+#ifndef GRING_URING_PROBE_H
+#define GRING_URING_PROBE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum feature {
+    FEATURE_SINGLE_ISSUER,   /* "single_issuer"    one thread submits; needed by the next        6.0  */
+    FEATURE_DEFER_TASKRUN,   /* "defer_taskrun"    completions only while we enter               6.1  */
+    FEATURE_REGISTERED_RING, /* "registered_ring"  no descriptor look-up per enter               5.18 */
+    FEATURE_IOWQ_CAPS,       /* "iowq_caps"        a bound on the kernel's worker threads        5.15 */
+    FEATURE_NO_IOWAIT,       /* "no_iowait"        an idle hub is not counted as waiting for IO  6.15 */
+    FEATURE_GUARD_INSTALL,   /* "guard_install"    stack guards without a mapping of their own   6.13 */
+    FEATURE_RWF_NOSIGNAL,    /* "rwf_nosignal"     writes that raise no SIGPIPE                  6.18 */
+    FEATURE_COUNT
+};
+
+const char *feature_name(enum feature feature);
+
+/* Denied by GRING_WITHOUT? Unknown names there are reported once, with the known ones. */
+bool feature_denied(enum feature feature);
+
+/* Does this kernel take writes with RWF_NOSIGNAL? Tried once, on a pipe. */
+bool probe_rwf_nosignal(void);
+
+#endif

@@ -1,0 +1,373 @@
+/* Records, their lives and ends; see task.h. */
+#include "runtime/task.h"
+
+#include "base/check.h"
+#include "base/log.h"
+#include "runtime/hub.h"
+#include "runtime/wait.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---- beginning ----------------------------------------------------------------------------------------------- */
+
+static void deliver_requests(struct mail *mail);
+
+static int take_record(struct gring_hub *hub, struct stack_pool *pool, struct gring_task **task)
+{
+    int error;
+
+    if (UNLIKELY(hub->live_count > hub->config.max_tasks))
+        return -EAGAIN;
+    error = stack_reserve(pool);
+    if (UNLIKELY(error < 0))
+        return error;
+    *task = slab_take(&hub->tasks);
+    if (LIKELY(*task != NULL))
+        return 0;
+    stack_unreserve(pool);
+    return -ENOMEM;
+}
+
+int task_new(struct gring_hub *hub, struct stack_pool *pool, gring_fn fn, void *arg, struct gring_task **result)
+{
+    struct gring_task *task;
+    int error = take_record(hub, pool, &task);
+
+    if (UNLIKELY(error < 0))
+        return error;
+    memset(task, 0, sizeof *task);
+    task->hub = hub;
+    task->fn = fn;
+    task->arg = arg;
+    atomic_init(&task->state, TASK_NEW);
+    task->lane = LANE_NORMAL;
+    list_init(&task->waiters);
+    task->pool = pool;
+    task->id = ++hub->next_task_id;
+    task->handles = 2;
+    task->mail.deliver = deliver_requests;
+    hub->live_count++;
+    hub->spawn_count++;
+    *result = task;
+    return 0;
+}
+
+void task_ready(struct gring_task *task)
+{
+    enum task_state state = task_state(task);
+
+    CHECK(task->hub == hub_self()); /* other threads send mail */
+    CHECK(state == TASK_NEW || state == TASK_PARKED || state == TASK_RUNNING);
+    if (state != TASK_NEW)
+        atomic_store_explicit(&task->state, TASK_READY, memory_order_relaxed);
+    hub_make_ready(task->hub, task);
+}
+
+struct task_delay {
+    struct hub_timer timer;
+    struct gring_task *task;
+};
+
+static void start_now(struct hub_timer *timer)
+{
+    struct task_delay *delay = CONTAINER_OF(timer, struct task_delay, timer);
+    struct gring_task *task = delay->task;
+
+    task->delay = NULL;
+    free(delay);
+    task_ready(task);
+}
+
+int task_start_after(struct gring_task *task, gring_ns duration)
+{
+    struct gring_hub *hub = task->hub;
+    struct task_delay *delay = malloc(sizeof *delay);
+
+    if (!delay)
+        return -ENOMEM;
+    *delay = (struct task_delay){ .timer.on_fire = start_now, .task = task };
+    task->delay = delay;
+    wheel_arm(&hub->wheel, &delay->timer.timer, clock_after(hub_read_clock(hub), duration));
+    return 0;
+}
+
+static void cancel_delay(struct gring_task *task)
+{
+    wheel_disarm(&task->hub->wheel, &task->delay->timer.timer);
+    free(task->delay);
+    task->delay = NULL;
+}
+
+/* ---- extras -------------------------------------------------------------------------------------------------- */
+
+struct task_extras *task_extras(struct gring_task *task)
+{
+    if (!task->extras) {
+        task->extras = calloc(1, sizeof *task->extras);
+        if (task->extras)
+            task->extras->links_tail = &task->extras->links;
+    }
+    return task->extras;
+}
+
+const char *task_name(const struct gring_task *task)
+{
+    return task->extras ? task->extras->name : "";
+}
+
+void task_add_waiter(struct gring_task *task, struct end_waiter *waiter)
+{
+    CHECK(task_state(task) != TASK_DONE);
+    list_push_back(&task->waiters, &waiter->link);
+}
+
+/* ---- end ----------------------------------------------------------------------------------------------------- */
+
+void task_run_defers(struct gring_task *task)
+{
+    struct ending *ending;
+
+    task->shield_depth++; /* cleanup is not interrupted */
+    while (task->extras && (ending = task->extras->defers)) {
+        task->extras->defers = ending->next;
+        ending->defer_fn(ending->arg);
+        free(ending);
+    }
+}
+
+/* A link may add more links: they are found here; when this loop is over gring_link calls at once. */
+static void call_links(struct gring_task *task)
+{
+    struct gring_task *running = task->hub->running;
+    struct ending *ending;
+
+    task->links_running = true;
+    task->hub->running = NULL; /* a link must not park: a waiting call in it is caught */
+    while (task->extras && (ending = task->extras->links)) {
+        task->extras->links = ending->next;
+        if (!ending->next)
+            task->extras->links_tail = &task->extras->links;
+        ending->link_fn(task, ending->arg);
+        free(ending);
+    }
+    task->hub->running = running;
+    task->links_running = false;
+}
+
+static void wake_waiters(struct gring_task *task)
+{
+    struct list *link;
+
+    while ((link = list_pop_front(&task->waiters))) {
+        struct end_waiter *waiter = CONTAINER_OF(link, struct end_waiter, link);
+
+        waiter->on_end(waiter);
+    }
+}
+
+static bool nobody_cares(const struct gring_task *task)
+{
+    return task->handles == 1 && !atomic_load_explicit(&task->keeps, memory_order_relaxed) &&
+           list_empty(&task->waiters) && !(task->extras && task->extras->links);
+}
+
+static void report_failure(const struct gring_task *task)
+{
+    if (task->code && task->code != ECANCELED && nobody_cares(task))
+        log_line(LOG_WARNING, "task %llu%s%s failed, and nobody waits for it: %s", (unsigned long long)task->id,
+                 *task_name(task) ? " " : "", task_name(task), strerror(task->code));
+}
+
+static void tell_last_one(struct gring_hub *hub)
+{
+    struct end_waiter *waiter = hub->last_one_waiter;
+
+    if (hub->live_count > 1 || !waiter)
+        return;
+    hub->last_one_waiter = NULL;
+    waiter->on_end(waiter);
+}
+
+static void become_done(struct gring_task *task)
+{
+    struct gring_hub *hub = task->hub;
+
+    report_failure(task);
+    atomic_store_explicit(&task->state, TASK_DONE, memory_order_release); /* result and code before it */
+    call_links(task);
+    wake_waiters(task);
+    hub->live_count--;
+    tell_last_one(hub);
+    task_drop(task);
+}
+
+static void end_running(struct gring_task *task, void *result)
+{
+    task_run_defers(task);
+    task->result = result;
+    if (task->told_killed && !task->code_is_own)
+        task->code = ECANCELED;
+    become_done(task);
+}
+
+static _Thread_local int orphan_code;
+
+void task_fail(int code)
+{
+    struct gring_task *task = hub_self() ? hub_self()->running : NULL;
+
+    if (!task) {
+        orphan_code = code;
+        return;
+    }
+    task->code = code;
+    task->code_is_own = true;
+}
+
+int task_orphan_code(void)
+{
+    return orphan_code;
+}
+
+void task_main(void)
+{
+    coro_begin();
+    for (;;) {
+        struct gring_hub *hub = hub_self();
+        struct gring_task *task = hub->running;
+        struct coro *coro = task->coro;
+        void *result;
+
+        errno = 0;
+        result = task->fn(task->arg);
+        if (UNLIKELY(hub_self() != hub))
+            _exit(orphan_code ? 1 : 0); /* the child of a fork: no hub goes on here */
+        end_running(task, result);
+        hub_next_task(hub, coro);
+    }
+}
+
+void task_end_main(struct gring_task *task, void *result)
+{
+    end_running(task, result);
+    task_drop(task);
+}
+
+_Noreturn void task_exit(struct gring_task *task, void *result)
+{
+    struct gring_hub *hub = task->hub;
+    struct coro *coro = task->coro;
+
+    end_running(task, result);
+    hub_leave_stack(hub, coro);
+}
+
+static void free_record(struct gring_task *task)
+{
+    struct gring_hub *hub = task->hub;
+
+    CHECK(task_state(task) == TASK_DONE && !task->husk);
+    free(task->extras);
+    task->extras = NULL;
+    atomic_store_explicit(&task->state, TASK_FREE, memory_order_relaxed);
+    slab_return(&hub->tasks, task);
+}
+
+void task_discard(struct gring_task *task)
+{
+    stack_unreserve(task->pool);
+    task->hub->live_count--;
+    atomic_store_explicit(&task->state, TASK_DONE, memory_order_relaxed);
+    free_record(task);
+}
+
+void task_drop(struct gring_task *task)
+{
+    CHECK_SAY(task->handles + atomic_load_explicit(&task->keeps, memory_order_relaxed) > 0,
+              "a task's handle was dropped more often than it was given out");
+    if (--task->handles + atomic_load_explicit(&task->keeps, memory_order_relaxed) == 0)
+        free_record(task);
+}
+
+/* ---- interruptions ------------------------------------------------------------------------------------------- */
+
+int task_interruption(const struct gring_task *task)
+{
+    if (!task->interrupts || task->shield_depth)
+        return 0;
+    return ECANCELED; /* kill is the only one so far; throws and deadlines are looked at after it */
+}
+
+/* It never runs. Its place in the lane, if it has one, stays behind as a husk with a handle of its own. */
+static void end_unstarted(struct gring_task *task)
+{
+    stack_unreserve(task->pool);
+    task->code = ECANCELED;
+    if (task->delay) {
+        cancel_delay(task);
+    } else {
+        task->husk = true;
+        task->handles++;
+    }
+    if (task->abort)
+        task->abort(task->arg);
+    become_done(task);
+}
+
+void task_kill(struct gring_task *task)
+{
+    enum task_state state = task_state(task);
+
+    if (state == TASK_DONE)
+        return;
+    if (state == TASK_NEW) {
+        end_unstarted(task);
+        return;
+    }
+    task->interrupts |= INTERRUPT_KILL;
+    if (state == TASK_PARKED && task_interruption(task))
+        wait_interrupt(task->wait, task_interruption(task));
+}
+
+void task_unpark(struct gring_task *task, void *value)
+{
+    if (task_state(task) == TASK_DONE)
+        return;
+    atomic_store_explicit(&task->unpark_value, value, memory_order_relaxed);
+    task->unparked = true;
+    if (task->park_source) {
+        struct source *source = task->park_source;
+
+        task->park_source = NULL;
+        source_done(source);
+    }
+}
+
+/* ---- requests of other threads ------------------------------------------------------------------------------- */
+
+void task_request(struct gring_task *task, unsigned bits)
+{
+    unsigned before = bits >= REQUEST_DROP_UNIT ? atomic_fetch_add_explicit(&task->requests, bits, memory_order_acq_rel)
+                                                : atomic_fetch_or_explicit(&task->requests, bits, memory_order_acq_rel);
+
+    /* Only who finds it empty posts the mail. The record stays: our own handle is given back by the delivery at the
+     * earliest, and from that on we touch nothing but the mailbox, which lives as long as the hub. */
+    if (before == 0)
+        mailbox_post(&task->hub->mailbox, &task->mail);
+}
+
+static void deliver_requests(struct mail *mail)
+{
+    struct gring_task *task = CONTAINER_OF(mail, struct gring_task, mail);
+    unsigned bits = atomic_exchange_explicit(&task->requests, 0, memory_order_acq_rel);
+
+    if (bits & REQUEST_UNPARK)
+        task_unpark(task, atomic_load_explicit(&task->unpark_value, memory_order_relaxed));
+    if (bits & REQUEST_KILL)
+        task_kill(task);
+    for (unsigned drops = bits / REQUEST_DROP_UNIT; drops > 0; drops--)
+        task_drop(task);
+}

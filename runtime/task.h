@@ -1,0 +1,161 @@
+/*
+ * The task: a function with a stack of its own that runs until it waits.
+ *
+ *                 spawn            its turn              returned
+ *            NEW ───────► (ready lane) ───────► RUNNING ───────────► DONE
+ *                              ▲                  │
+ *                   task_ready │                  │ wait_park
+ *                            READY ◄──────────  PARKED
+ *
+ * A task belongs to one hub from its first instruction to its last, so errno and thread-locals stay valid across a
+ * switch. The record (dense, from the hub's slab) lives until the last handle is dropped; the stack is bound at the
+ * first run and given back at the end.
+ *
+ * Who may touch what: everything here belongs to the hub's thread, but the four atomics. Other threads ask: they set
+ * bits in `requests` and, whoever finds it zero, post the record's one mail. Nothing is allocated for that, and the
+ * owning hub does all else.
+ */
+#ifndef GRING_RUNTIME_TASK_H
+#define GRING_RUNTIME_TASK_H
+
+#include "base/list.h"
+#include "runtime/mailbox.h"
+#include "runtime/stack.h"
+
+#include <assert.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef void *(*gring_fn)(void *arg); /* as <greenring/base.h> says */
+typedef void (*gring_cb)(void *arg);
+
+enum task_state { TASK_FREE, TASK_NEW, TASK_READY, TASK_RUNNING, TASK_PARKED, TASK_DONE };
+
+enum lane { LANE_HIGH, LANE_NORMAL, LANE_BACKGROUND, LANE_COUNT };
+
+/* Why a waiting call must fail. Several can be pending; the lowest bit is the one reported. */
+enum interrupt { INTERRUPT_KILL = 1, INTERRUPT_THROW = 2, INTERRUPT_DEADLINE = 4 };
+
+/* Bits of `requests`; what is above them counts handles dropped by other threads. */
+enum request { REQUEST_UNPARK = 1, REQUEST_KILL = 2, REQUEST_DROP_UNIT = 1 << 8 };
+
+struct wait;
+struct source;
+struct gring_task;
+
+/* Told when a task has ended: a parked joiner, a blocked thread. Lies on the waiter's own stack. */
+struct end_waiter {
+    struct list link;
+    void (*on_end)(struct end_waiter *waiter);
+};
+
+/* gring_link and gring_defer: what is to be called at the end. */
+struct ending {
+    struct ending *next;
+    void (*link_fn)(struct gring_task *task, void *arg); /* a link, or NULL */
+    gring_cb defer_fn;
+    void *arg;
+};
+
+enum { TASK_NAME_BYTES = 32 };
+
+/* What most tasks never need; made at the first use. */
+struct task_extras {
+    struct ending *links, **links_tail; /* first in, first called */
+    struct ending *defers;              /* last in, first called */
+    char name[TASK_NAME_BYTES];
+};
+
+struct gring_task {
+    struct fifo_node ready_link; /* first: the slab keeps its free list here */
+    struct gring_hub *hub;
+    struct coro *coro; /* NULL before the first run */
+    struct wait *wait; /* what it is parked on, on its own stack */
+    gring_fn fn;
+    void *arg;
+    void *result;
+    int32_t code;         /* 0, or what it failed with */
+    _Atomic uint8_t state; /* written by the hub; read from anywhere */
+    uint8_t lane;
+    uint8_t shield_depth;
+    uint8_t interrupts; /* pending, enum interrupt */
+
+    struct list waiters; /* end_waiters */
+    struct task_extras *extras;
+    struct stack_pool *pool;
+    uint64_t id;
+    int32_t handles;          /* held on this hub, and one for being alive */
+    atomic_int keeps;         /* taken by other threads, on top */
+    atomic_uint requests;
+    uint16_t refused_waits;   /* in a row: a task that ignores its kill must not starve the hub */
+    bool told_killed : 1;     /* some waiting call reported the kill */
+    bool code_is_own : 1;     /* gring_fail */
+    bool unparked : 1;        /* gring_unpark came before gring_park */
+    bool husk : 1;            /* ended before it ran, and its place in the lane is still there */
+    bool is_main : 1;
+    bool links_running : 1;   /* a link that links is called by the same loop */
+    struct mail mail;
+    _Atomic(void *) unpark_value;
+    gring_cb abort; /* gets arg if fn never runs */
+    struct source *park_source; /* while in gring_park */
+    struct task_delay *delay;   /* while it waits for its start */
+};
+
+static_assert(sizeof(struct gring_task) <= 192, "a parked task costs a page and this");
+
+/* ---- on the hub's thread ------------------------------------------------------------------------------------- */
+
+/* A new record with two handles: the caller's and that of being alive. It is in no lane yet. -errno: EAGAIN, ENOMEM. */
+int task_new(struct gring_hub *hub, struct stack_pool *pool, gring_fn fn, void *arg, struct gring_task **task);
+
+/* Puts a task that waits for nothing (any more) behind the others of its lane. */
+void task_ready(struct gring_task *task);
+
+/* The code every task coro runs: one task after the other. */
+void task_main(void);
+
+/* Ends the running task where it stands, on a stack that is abandoned. */
+_Noreturn void task_exit(struct gring_task *task, void *result);
+
+/* What a waiting call must fail with now: 0 or a positive errno. */
+int task_interruption(const struct gring_task *task);
+
+/* Starts a new task after `delay`, on the wheel until then. -ENOMEM: it was not begun. */
+int task_start_after(struct gring_task *task, gring_ns delay);
+
+/* A new task that is given up before anybody saw it: as if it had never been. */
+void task_discard(struct gring_task *task);
+
+/* The main task's function has returned: its cleanup now; the rest of its end when it is the last one. */
+void task_run_defers(struct gring_task *task);
+void task_end_main(struct gring_task *task, void *result);
+
+/* Asks for the end of a task; from the hub's thread. */
+void task_kill(struct gring_task *task);
+
+/* One handle less; the record goes with the last. */
+void task_drop(struct gring_task *task);
+
+/* The running task fails with this code; in the child of a fork, where there is none, the process will. */
+void task_fail(int code);
+int task_orphan_code(void);
+
+/* The extras, made if need be; NULL: out of memory. */
+struct task_extras *task_extras(struct gring_task *task);
+void task_add_waiter(struct gring_task *task, struct end_waiter *waiter);
+void task_unpark(struct gring_task *task, void *value);
+
+/* ---- from any thread ----------------------------------------------------------------------------------------- */
+
+/* Sets the bits and lets the owning hub act on them. */
+void task_request(struct gring_task *task, unsigned bits);
+
+static inline enum task_state task_state(const struct gring_task *task)
+{
+    return (enum task_state)atomic_load_explicit(&task->state, memory_order_acquire);
+}
+
+const char *task_name(const struct gring_task *task);
+
+#endif

@@ -1,0 +1,122 @@
+/* Park and wake; see wait.h. */
+#include "runtime/wait.h"
+
+#include "base/check.h"
+#include "runtime/hub.h"
+
+#include <errno.h>
+
+/* A task that ignores failing calls must not keep the hub to itself: every so many refusals in a row it yields. */
+enum { REFUSALS_PER_YIELD = 64 };
+
+static struct gring_task *running_task(void)
+{
+    struct gring_task *task = hub_self()->running;
+
+    CHECK_SAY(task != NULL, "a waiting call was made in a callback on the hub's loop; spawn a task there instead");
+    return task;
+}
+
+static void wait_init(struct wait *wait, struct gring_task *task, const char *what, int fd, bool interruptible)
+{
+    *wait = (struct wait){ .task = task, .what = what, .fd = fd, .interruptible = interruptible };
+}
+
+static int refuse(struct gring_task *task, int error)
+{
+    if (task->interrupts & INTERRUPT_KILL)
+        task->told_killed = true;
+    if (++task->refused_waits % REFUSALS_PER_YIELD == 0)
+        hub_yield(task);
+    return -error;
+}
+
+int wait_permitted(struct gring_task *task)
+{
+    if (LIKELY(!task->interrupts) || !task_interruption(task))
+        return 0;
+    return refuse(task, task_interruption(task));
+}
+
+int wait_begin(struct wait *wait, const char *what, int fd)
+{
+    struct gring_task *task = running_task();
+
+    wait_init(wait, task, what, fd, true);
+    return wait_permitted(task);
+}
+
+void wait_begin_shielded(struct wait *wait, const char *what, int fd)
+{
+    wait_init(wait, running_task(), what, fd, false);
+}
+
+void wait_hold(struct wait *wait, struct source *source, void (*withdraw)(struct source *source))
+{
+    *source = (struct source){ .wait = wait, .next = wait->sources, .withdraw = withdraw, .held = true };
+    wait->sources = source;
+    wait->held_count++;
+}
+
+int wait_outcome(struct wait *wait)
+{
+    if (wait->interruption == ECANCELED && wait->task->interrupts & INTERRUPT_KILL)
+        wait->task->told_killed = true;
+    return -wait->interruption;
+}
+
+void wait_park(struct wait *wait)
+{
+    struct gring_task *task = wait->task;
+
+    CHECK(task_state(task) == TASK_RUNNING);
+    CHECK(wait->held_count > 0); /* else nobody could ever wake it */
+    task->wait = wait;
+    task->refused_waits = 0;
+    hub_park(task);
+    CHECK(wait->over && wait->held_count == 0);
+    task->wait = NULL;
+}
+
+static void withdraw_others(struct wait *wait, const struct source *winner)
+{
+    struct source *next;
+
+    for (struct source *source = wait->sources; source; source = next) {
+        next = source->next;
+        if (source != winner && source->held)
+            source->withdraw(source);
+    }
+}
+
+static void let_go(struct wait *wait)
+{
+    if (--wait->held_count == 0 && wait->over)
+        task_ready(wait->task);
+}
+
+void source_done(struct source *source)
+{
+    struct wait *wait = source->wait;
+
+    CHECK(source->held);
+    source->held = false;
+    if (!wait->over) {
+        wait->over = true;
+        wait->winner = source;
+        if (wait->held_count > 1)
+            withdraw_others(wait, source); /* ours is still counted: the task cannot become ready in here */
+    }
+    let_go(wait);
+}
+
+void wait_interrupt(struct wait *wait, int error)
+{
+    if (wait->over || !wait->interruptible)
+        return;
+    wait->over = true;
+    wait->interruption = error;
+    wait->held_count++; /* our own hold, so that the task becomes ready once and after the loop */
+    withdraw_others(wait, NULL);
+    let_go(wait);
+}

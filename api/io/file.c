@@ -1,0 +1,118 @@
+/* Files and other descriptors: the calls that map to one op. */
+#include "api/io/await.h"
+#include "api/result.h"
+#include "runtime/hub.h"
+
+#include <fcntl.h>
+#include <greenring/io.h>
+#include <stdarg.h>
+#include <unistd.h>
+
+ssize_t gring_read(int fd, void *buf, size_t size)
+{
+    struct op op;
+
+    if (!hub_self())
+        return read(fd, buf, size);
+    prep_read(&op, fd, buf, size, -1);
+    return api_result(await(&op, "read"));
+}
+
+ssize_t gring_pread(int fd, void *buf, size_t size, off_t offset)
+{
+    struct op op;
+
+    if (!hub_self())
+        return pread(fd, buf, size, offset);
+    if (offset < 0)
+        return api_result(-EINVAL); /* to the ring, -1 would mean the file position */
+    prep_read(&op, fd, buf, size, offset);
+    return api_result(await(&op, "pread"));
+}
+
+ssize_t gring_pwrite(int fd, const void *buf, size_t size, off_t offset)
+{
+    struct op op;
+
+    if (!hub_self())
+        return pwrite(fd, buf, size, offset);
+    if (offset < 0)
+        return api_result(-EINVAL);
+    prep_write(&op, fd, buf, size, offset);
+    return api_result(await(&op, "pwrite"));
+}
+
+ssize_t gring_readv(int fd, const struct iovec *iov, int count)
+{
+    struct op op;
+
+    if (!hub_self())
+        return readv(fd, iov, count);
+    prep_readv(&op, fd, iov, count, -1, 0);
+    return api_result(await(&op, "readv"));
+}
+
+ssize_t gring_writev(int fd, const struct iovec *iov, int count)
+{
+    struct op op;
+
+    if (!hub_self())
+        return writev(fd, iov, count);
+    prep_writev(&op, fd, iov, count, -1, 0);
+    return api_result(await(&op, "writev"));
+}
+
+int gring_fsync(int fd)
+{
+    struct op op;
+
+    if (!hub_self())
+        return fsync(fd);
+    prep_fsync(&op, fd, 0);
+    return (int)api_result(await(&op, "fsync"));
+}
+
+/* ---- opening ------------------------------------------------------------------------------------------------- */
+
+static bool takes_mode(int flags)
+{
+    return flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE;
+}
+
+static int open_at(int dir, const char *path, int flags, mode_t mode)
+{
+    struct op op;
+
+    if (!hub_self())
+        return openat(dir, path, flags, mode);
+    prep_openat(&op, dir, path, flags | O_LARGEFILE, mode);
+    return (int)api_result(await(&op, "open"));
+}
+
+int gring_openat(int dir, const char *path, int flags, ...)
+{
+    mode_t mode = 0;
+
+    if (takes_mode(flags)) {
+        va_list args;
+
+        va_start(args, flags);
+        mode = va_arg(args, mode_t);
+        va_end(args);
+    }
+    return open_at(dir, path, flags, mode);
+}
+
+int gring_open(const char *path, int flags, ...)
+{
+    mode_t mode = 0;
+
+    if (takes_mode(flags)) {
+        va_list args;
+
+        va_start(args, flags);
+        mode = va_arg(args, mode_t);
+        va_end(args);
+    }
+    return open_at(AT_FDCWD, path, flags, mode);
+}

@@ -1,0 +1,103 @@
+/* Sockets: the calls that map to one op, and send, which goes on until all is sent. */
+#include "api/io/await.h"
+#include "api/result.h"
+#include "base/check.h"
+#include "runtime/hub.h"
+
+#include <greenring/net.h>
+
+#ifndef IORING_CQE_F_SOCK_NONEMPTY
+#define IORING_CQE_F_SOCK_NONEMPTY (1U << 2)
+#endif
+
+int gring_accept4(int fd, struct sockaddr *address, socklen_t *length, int flags)
+{
+    struct op op;
+
+    if (!hub_self())
+        return accept4(fd, address, length, flags);
+    prep_accept(&op, fd, address, length, flags);
+    return (int)api_result(await(&op, "accept"));
+}
+
+int gring_accept(int fd, struct sockaddr *address, socklen_t *length)
+{
+    return gring_accept4(fd, address, length, 0);
+}
+
+int gring_connect(int fd, const struct sockaddr *address, socklen_t length)
+{
+    struct op op;
+
+    if (!hub_self())
+        return connect(fd, address, length);
+    prep_connect(&op, fd, address, length);
+    return (int)api_result(await(&op, "connect"));
+}
+
+int gring_shutdown(int fd, int how)
+{
+    return shutdown(fd, how); /* it does not wait, and it wakes those who do */
+}
+
+/* ---- recv ---------------------------------------------------------------------------------------------------- */
+
+/*
+ * When the last receive emptied the socket, the next one most likely has to wait: the kernel is told to wait first,
+ * which spares an attempt that would fail.
+ */
+static void wait_first_if_drained(struct op *op, const struct descriptor *entry)
+{
+    if (entry && entry->seems_drained)
+        op->sqe.ioprio |= IORING_RECVSEND_POLL_FIRST;
+}
+
+ssize_t gring_recv(int fd, void *buf, size_t size, int flags)
+{
+    struct gring_hub *hub = hub_self();
+    struct descriptor *entry;
+    struct op op;
+    int result;
+
+    if (!hub)
+        return recv(fd, buf, size, flags);
+    entry = inflight_at(&hub->ops.inflight, fd);
+    prep_recv(&op, fd, buf, size, flags);
+    if (!(flags & MSG_DONTWAIT))
+        wait_first_if_drained(&op, entry);
+    result = await(&op, "recv");
+    if (LIKELY(result > 0) && entry)
+        entry->seems_drained = !(op.cqe_flags & IORING_CQE_F_SOCK_NONEMPTY);
+    return api_result(result);
+}
+
+/* ---- send ---------------------------------------------------------------------------------------------------- */
+
+static int send_some(int fd, const char *buf, size_t size, int flags)
+{
+    struct op op;
+
+    prep_send(&op, fd, buf, size, flags);
+    return await(&op, "send");
+}
+
+/* MSG_WAITALL makes the kernel go on after a short send, but does not promise that it always can: hence the loop. */
+ssize_t gring_send(int fd, const void *buf, size_t size, int flags)
+{
+    const char *bytes = buf;
+    size_t done = 0;
+    int result;
+
+    if (!hub_self())
+        return send(fd, buf, size, flags | MSG_NOSIGNAL);
+    flags |= MSG_NOSIGNAL;
+    if (flags & MSG_DONTWAIT)
+        return api_result(send_some(fd, buf, size, flags));
+    do {
+        result = send_some(fd, bytes + done, size - done, flags | MSG_WAITALL);
+        if (result < 0)
+            return api_result(done ? (ssize_t)done : result);
+        done += (size_t)result;
+    } while (result > 0 && done < size);
+    return (ssize_t)done;
+}

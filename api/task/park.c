@@ -1,0 +1,87 @@
+/* The primitive: stop until somebody says go; and callbacks posted to the hub's loop. */
+#include "api/result.h"
+#include "runtime/runtime.h"
+#include "runtime/wait.h"
+
+#include <greenring/hub.h>
+#include <greenring/task.h>
+#include <stdlib.h>
+
+static void stop_parking(struct source *source)
+{
+    source->wait->task->park_source = NULL;
+    source_done(source);
+}
+
+static int wait_for_unpark(struct gring_task *task)
+{
+    struct source source;
+    struct wait wait;
+    int error = wait_begin(&wait, "park", -1);
+
+    if (error < 0 || task->unparked)
+        return error;
+    wait_hold(&wait, &source, stop_parking);
+    task->park_source = &source;
+    wait_park(&wait);
+    return wait_outcome(&wait);
+}
+
+int gring_park(void **value)
+{
+    struct gring_task *task = gring_self();
+    int error = task ? wait_for_unpark(task) : -EPERM;
+
+    if (error < 0)
+        return (int)api_result(error);
+    task->unparked = false;
+    if (value)
+        *value = atomic_load_explicit(&task->unpark_value, memory_order_relaxed);
+    return 0;
+}
+
+int gring_unpark(gring_task *task, void *value)
+{
+    if (!task)
+        return (int)api_result(-EINVAL);
+    if (task_state(task) == TASK_DONE)
+        return (int)api_result(-ESRCH);
+    if (task->hub == hub_self()) {
+        task_unpark(task, value);
+    } else {
+        atomic_store_explicit(&task->unpark_value, value, memory_order_relaxed); /* the request publishes it */
+        task_request(task, REQUEST_UNPARK);
+    }
+    return 0;
+}
+
+/* ---- callbacks on the loop ----------------------------------------------------------------------------------- */
+
+struct post {
+    struct mail mail;
+    gring_cb cb;
+    void *arg;
+};
+
+static void call_and_free(struct mail *mail)
+{
+    struct post *post = CONTAINER_OF(mail, struct post, mail);
+
+    post->cb(post->arg);
+    free(post);
+}
+
+int gring_post(gring_hub *hub, gring_cb cb, void *arg)
+{
+    struct gring_hub *to = hub ? hub : runtime_hub();
+    struct post *post;
+
+    if (!cb || !to)
+        return (int)api_result(cb ? -EPERM : -EINVAL);
+    post = malloc(sizeof *post);
+    if (!post)
+        return (int)api_result(-ENOMEM);
+    *post = (struct post){ .mail.deliver = call_and_free, .cb = cb, .arg = arg };
+    mailbox_post(&to->mailbox, &post->mail);
+    return 0;
+}

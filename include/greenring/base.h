@@ -1,0 +1,53 @@
+/* greenring/base.h - types and conventions shared by every greenring header.
+ *
+ * Tags used in the comments
+ *   [wait]  may park the calling task: a cancellation point. It fails with ECANCELED when the task is being ended
+ *           (see greenring/hub.h, end of a run).
+ *   [park]  may park it too, but is no cancellation point: cleanup, which C code calls without looking at the result.
+ *   [any]   callable from any OS thread, hub or not, while the runtime runs.
+ *   (none)  never parks; to be called on the hub's thread.
+ *
+ * Return values, three shapes only
+ *   status    0, or -1 with errno.               (IO calls: the POSIX result, or -1)
+ *   outcome   0      the other side produced a value,
+ *             err>0  the other side failed with that errno code,
+ *             -1     my own waiting failed (errno: ECANCELED, EDEADLK, ...).
+ *   next      1 one item, 0 the end, -1 my own waiting failed (errno).
+ *   Functions that return a pointer return NULL with errno.
+ * A call that succeeds leaves errno alone, whatever ran meanwhile: errno belongs to the task.
+ *
+ * Time is int64_t nanoseconds: durations, and CLOCK_MONOTONIC instants (gring_now).
+ *
+ * Ownership: structs with "_[n]" are storage the caller provides (stack, static, embedded); zero bytes are a valid
+ * initial state; they must not be copied or moved while in use.
+ */
+#ifndef GRING_BASE_H
+#define GRING_BASE_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+#define GRING_BEGIN extern "C" {
+#define GRING_END }
+#else
+#define GRING_BEGIN
+#define GRING_END
+#endif
+#define GRING_API __attribute__((visibility("default")))
+
+typedef int64_t gring_ns;
+#define GRING_US ((gring_ns)1000)
+#define GRING_MS ((gring_ns)1000000)
+#define GRING_SEC ((gring_ns)1000000000)
+#define GRING_FOREVER INT64_MAX
+
+typedef void *(*gring_fn)(void *arg); /* body of a task */
+typedef void (*gring_cb)(void *arg);  /* short callback: must not park */
+
+#define GRING_VERSION 0x000100 /* 0.1.0; gring_version() is the loaded library's */
+
+typedef struct gring_task gring_task; /* a green thread */
+typedef struct gring_hub gring_hub;   /* an OS thread's loop */
+#endif

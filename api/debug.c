@@ -1,7 +1,7 @@
 /* The log's sink, counters, and time for tests. */
 #include "api/result.h"
 #include "base/log.h"
-#include "runtime/hub.h"
+#include "runtime/runtime.h"
 
 #include <greenring/debug.h>
 #include <greenring/task.h>
@@ -18,7 +18,7 @@ int gring_stats_get(gring_stats *stats)
     gring_stats all;
 
     if (!hub || !stats || stats->size < sizeof stats->size || stats->size > sizeof all)
-        return (int)api_result(hub ? -EINVAL : -EPERM);
+        return (int)api_result(hub ? -EINVAL : runtime_no_hub());
     all = (gring_stats){
         .size = stats->size,
         .tasks = hub->live_count,

@@ -16,7 +16,7 @@ typedef int64_t gring_ns; /* the public <greenring/base.h> says the same; C allo
 
 gring_ns clock_now(void);
 
-/* start + duration, held at CLOCK_FOREVER instead of wrapping. */
+/* start + duration, held at CLOCK_FOREVER instead of wrapping. start: not negative, an instant. */
 static inline gring_ns clock_after(gring_ns start, gring_ns duration)
 {
     return duration > CLOCK_FOREVER - start ? CLOCK_FOREVER : start + duration;

@@ -12,8 +12,6 @@
 #ifndef GRING_RUNTIME_CORO_H
 #define GRING_RUNTIME_CORO_H
 
-#include "base/list.h"
-
 #include <stddef.h>
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -38,7 +36,6 @@ struct coro {
     char *top; /* the stack grows down from here; NULL: the stack is a thread's own */
     void (*entry)(void);
     struct stack_pool *pool; /* where the stack goes back to, or NULL */
-    struct list link;        /* among the pool's idle ones */
 #ifdef CORO_ASAN
     const void *asan_bottom;
     size_t asan_bytes;

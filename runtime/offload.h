@@ -1,10 +1,14 @@
 /*
- * Threads for what cannot be asked of the kernel without blocking: so far one class, name look-ups.
+ * Threads for what cannot be asked of the kernel without blocking: name look-ups, and opening what waits (a FIFO).
  *
  *    hub: offload_start ──► queue ──► thread: job->run ──► mail ──► hub: job->on_done
+ *                                         └── abandoned meanwhile ──► thread: job->discard
  *
- * A job belongs to the pool from offload_start until on_done, which runs on the hub's loop. The threads are made as they
- * are needed, up to the class's limit, block all signals, and end at offload_stop, which waits for jobs that have begun.
+ * A job belongs to the pool from offload_start until on_done, which runs on the hub's loop; or, if it was abandoned,
+ * until discard, on whatever thread is at hand. So whoever waits can leave at any moment: a job owns all its memory.
+ *
+ * Each class has threads of its own, so that a full one does not starve another. They are made as they are needed, up to
+ * the class's limit, block all signals, and end at offload_stop, which does not wait for abandoned jobs.
  */
 #ifndef GRING_RUNTIME_OFFLOAD_H
 #define GRING_RUNTIME_OFFLOAD_H
@@ -16,24 +20,29 @@
 
 struct gring_hub;
 
+enum offload_class { OFFLOAD_NAMES, OFFLOAD_FILES, OFFLOAD_CLASS_COUNT };
+
 struct offload_job {
     void (*run)(struct offload_job *job);     /* on a thread of the pool */
     void (*on_done)(struct offload_job *job); /* on the hub's loop */
+    void (*discard)(struct offload_job *job); /* instead of on_done, if abandoned; undoes and frees */
     struct mail mail;
     struct list link; /* while queued */
     struct gring_hub *hub;
+    enum offload_class class_index;
+    bool abandoned, finished; /* under the class's lock */
 };
 
 /* On the hub's thread. -EAGAIN: not even one thread could be made; nothing was begun. */
-int offload_start(struct gring_hub *hub, struct offload_job *job);
+int offload_start(struct gring_hub *hub, struct offload_job *job, enum offload_class class_index);
 
-/* True: it had not begun, and is the caller's again; on_done will not come. */
-bool offload_cancel(struct offload_job *job);
+/* On the hub's thread: nobody waits for it any more; on_done will not come, discard will. */
+void offload_abandon(struct offload_job *job);
 
 /* Threads of ours that exist now, for the census. */
 int offload_thread_count(void);
 
-/* Ends the threads; no job may be queued or running. */
+/* Ends the threads but those that are busy with an abandoned job: they stay for a later run. */
 void offload_stop(void);
 
 #endif

@@ -68,6 +68,11 @@ int runtime_may_start(void)
     return atomic_load(&started) ? -EPERM : 0;
 }
 
+int runtime_no_hub(void)
+{
+    return in_fork_child ? -ECHILD : -EPERM;
+}
+
 /* ---- the end ------------------------------------------------------------------------------------------------- */
 
 static void kill_one(void *record, void *arg)
@@ -122,11 +127,13 @@ static void end_other_tasks(struct gring_hub *hub)
         CHECK_SAY(hub->live_count == 1, "killed tasks wait for each other in calls that cannot be interrupted");
 }
 
-static void release_orphans(struct gring_hub *hub)
+/* Abandoned jobs that had finished: their mail is in the box or about to be; the hub must not go before it. */
+static void await_last_mail(struct gring_hub *hub)
 {
-    while (hub->offload_count > 0) { /* look-ups that nobody waits for any more, but whose mail is under way */
-        hub_yield(hub->main_task);
-        sys_pause_ns(CLOCK_MILLISECOND / 10);
+    while (hub->offload_count > 0) {
+        mailbox_deliver(&hub->mailbox);
+        if (hub->offload_count > 0)
+            sys_pause_ns(CLOCK_MILLISECOND / 10);
     }
 }
 
@@ -138,7 +145,7 @@ int runtime_stop(void *result)
 
     task_run_defers(task);
     end_other_tasks(hub);
-    release_orphans(hub);
+    await_last_mail(hub);
     code = task->code;
     task_end_main(task, result);
     atomic_store_explicit(&the_hub, NULL, memory_order_release);
@@ -167,11 +174,14 @@ static void run_call(struct mail *mail)
     sys_futex_wake_all(&call->done); /* by address only: the caller's frame may be gone, a spurious wake is harmless */
 }
 
-void runtime_call(struct gring_hub *hub, gring_cb fn, void *arg)
+int runtime_call(struct gring_hub *hub, gring_cb fn, void *arg)
 {
     struct call call = { .mail.deliver = run_call, .fn = fn, .arg = arg };
 
+    if (hub != runtime_hub())
+        return in_fork_child ? -ECHILD : -EPERM;
     mailbox_post(&hub->mailbox, &call.mail);
     while (!atomic_load_explicit(&call.done, memory_order_acquire))
         sys_futex_wait(&call.done, 0);
+    return 0;
 }

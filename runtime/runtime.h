@@ -27,7 +27,11 @@ struct gring_hub *runtime_hub(void);
  * thread, -ECHILD this is the child of a fork. */
 int runtime_may_start(void);
 
-/* fn(arg) on the hub's loop, from a plain thread, which blocks until it has run. */
-void runtime_call(struct gring_hub *hub, gring_cb fn, void *arg);
+/* Why the calling thread has no hub, for calls that need one: -ECHILD or -EPERM. */
+int runtime_no_hub(void);
+
+/* fn(arg) on the hub's loop, from a plain thread, which blocks until it has run. -ECHILD: the hub is the parent's, and this
+ * is the child of a fork; -EPERM: it does not run any more. */
+int runtime_call(struct gring_hub *hub, gring_cb fn, void *arg);
 
 #endif

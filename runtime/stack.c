@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -72,14 +73,11 @@ static void install_guard(struct stack_pool *pool, char *slot)
 
 /* ---- regions ------------------------------------------------------------------------------------------------- */
 
-static void pool_init(struct stack_pool *pool, struct stacks *stacks, unsigned class)
+static void pool_init(struct stack_pool *pool, struct stacks *stacks, unsigned index)
 {
-    *pool = (struct stack_pool){ .stacks = stacks, .slot_bytes = (size_t)1 << (STACK_CLASS_MIN + class) };
+    *pool = (struct stack_pool){ .stacks = stacks, .slot_bytes = (size_t)1 << (STACK_CLASS_MIN + index) };
     pool->guard_bytes = stacks->page_bytes * (pool->slot_bytes > STACK_SIZE_MIN * 4 ? GUARD_PAGES : 1);
     pool->regions_tail = &pool->regions;
-    list_init(&pool->warm);
-    list_init(&pool->used);
-    list_init(&pool->cold);
 }
 
 void stacks_init(struct stacks *stacks, void (*entry)(void))
@@ -89,8 +87,8 @@ void stacks_init(struct stacks *stacks, void (*entry)(void))
     stacks->page_bytes = sys_page_bytes();
     stacks->guard_by_mapping = !guard_install_works(stacks);
     stacks->mapped_guard_limit = sys_max_map_count() / 10 * 9 / MAPPINGS_PER_GUARD;
-    for (unsigned class = 0; class < STACK_CLASS_COUNT; class++)
-        pool_init(&stacks->pools[class], stacks, class);
+    for (unsigned index = 0; index < STACK_CLASS_COUNT; index++)
+        pool_init(&stacks->pools[index], stacks, index);
 }
 
 static void region_free(struct stack_region *region)
@@ -103,15 +101,21 @@ static void region_free(struct stack_region *region)
     sys_unreserve(region, region->header_bytes);
 }
 
+static void pool_destroy(struct stack_pool *pool)
+{
+    while (pool->regions) {
+        struct stack_region *region = pool->regions;
+
+        pool->regions = region->next;
+        region_free(region);
+    }
+    free(pool->idle);
+}
+
 void stacks_destroy(struct stacks *stacks)
 {
-    for (unsigned class = 0; class < STACK_CLASS_COUNT; class++)
-        while (stacks->pools[class].regions) {
-            struct stack_region *region = stacks->pools[class].regions;
-
-            stacks->pools[class].regions = region->next;
-            region_free(region);
-        }
+    for (unsigned index = 0; index < STACK_CLASS_COUNT; index++)
+        pool_destroy(&stacks->pools[index]);
 }
 
 static struct stack_region *region_new(struct stack_pool *pool, size_t slot_count)
@@ -146,11 +150,29 @@ static size_t next_region_slots(const struct stack_pool *pool)
     return count;
 }
 
+/* Room for every stack of the pool to be idle, so that giving one back cannot fail. */
+static int grow_idle(struct stack_pool *pool, size_t slots)
+{
+    size_t needed = pool->slot_count + slots;
+    struct coro **idle;
+
+    if (needed <= pool->idle_capacity)
+        return 0;
+    idle = realloc(pool->idle, 2 * needed * sizeof *idle);
+    if (!idle)
+        return -ENOMEM;
+    pool->idle = idle;
+    pool->idle_capacity = 2 * needed;
+    return 0;
+}
+
 static int grow(struct stack_pool *pool)
 {
     struct stack_region *region = NULL;
     size_t slots = next_region_slots(pool);
 
+    if (grow_idle(pool, slots) < 0)
+        return -ENOMEM;
     for (; slots && !region; slots /= 2) /* a tight RLIMIT_AS may leave room for fewer */
         region = region_new(pool, slots);
     if (!region) {
@@ -197,11 +219,11 @@ static struct coro *carve(struct stack_pool *pool)
 
 static unsigned class_of(size_t bytes)
 {
-    unsigned class = 0;
+    unsigned index = 0;
 
-    while ((size_t)1 << (STACK_CLASS_MIN + class) < bytes)
-        class++;
-    return class;
+    while ((size_t)1 << (STACK_CLASS_MIN + index) < bytes)
+        index++;
+    return index;
 }
 
 struct stack_pool *stacks_pool(struct stacks *stacks, size_t bytes)
@@ -223,15 +245,11 @@ size_t stack_usable_bytes(const struct stack_pool *pool)
 /* With guards that can fail the guard is installed now, not at the first run, which must not fail. */
 static int reserve_guarded(struct stack_pool *pool)
 {
-    struct coro *coro;
-
     if (pool->idle_count > pool->reserved_count)
         return 0;
     if (guard_limit_reached(pool->stacks))
         return -EAGAIN;
-    coro = carve(pool);
-    list_push_back(&pool->cold, &coro->link);
-    pool->idle_count++;
+    stack_return(carve(pool));
     return 0;
 }
 
@@ -253,41 +271,23 @@ void stack_unreserve(struct stack_pool *pool)
     pool->reserved_count--;
 }
 
-static struct list *take_idle(struct stack_pool *pool)
-{
-    struct list *link = list_pop_front(&pool->warm);
-
-    if (link) {
-        pool->warm_count--;
-        return link;
-    }
-    link = list_pop_back(&pool->used);
-    return link ? link : list_pop_front(&pool->cold);
-}
-
 struct coro *stack_take(struct stack_pool *pool)
 {
-    struct list *link;
-
     CHECK(pool->reserved_count > 0);
     pool->reserved_count--;
-    link = take_idle(pool);
-    if (!link)
+    if (!pool->idle_count)
         return carve(pool);
     pool->idle_count--;
-    return CONTAINER_OF(link, struct coro, link);
+    if (UNLIKELY(pool->trimmed_count > pool->idle_count))
+        pool->trimmed_count = pool->idle_count;
+    return pool->idle[pool->idle_count];
 }
 
 void stack_return(struct coro *coro)
 {
     struct stack_pool *pool = coro->pool;
 
-    list_push_front(&pool->warm, &coro->link);
-    pool->idle_count++;
-    if (++pool->warm_count <= WARM_MAX)
-        return;
-    list_push_back(&pool->used, list_pop_back(&pool->warm));
-    pool->warm_count--;
+    pool->idle[pool->idle_count++] = coro;
 }
 
 /* ---- giving memory back -------------------------------------------------------------------------------------- */
@@ -302,14 +302,13 @@ static void discard(struct stack_pool *pool, struct coro *coro)
     sys_discard(bottom, pool->slot_bytes - pool->guard_bytes);
 }
 
+/* The longest idle ones first; the last WARM_MAX keep their pages. */
 static bool trim_pool(struct stack_pool *pool)
 {
     unsigned count = 0;
-    struct list *link;
 
-    while (count < TRIM_BATCH && (link = list_pop_front(&pool->used))) {
-        discard(pool, CONTAINER_OF(link, struct coro, link));
-        list_push_front(&pool->cold, link);
+    while (count < TRIM_BATCH && pool->trimmed_count + WARM_MAX < pool->idle_count) {
+        discard(pool, pool->idle[pool->trimmed_count++]);
         count++;
     }
     return count > 0;
@@ -319,8 +318,8 @@ bool stacks_trim(struct stacks *stacks)
 {
     bool trimmed = false;
 
-    for (unsigned class = 0; class < STACK_CLASS_COUNT; class++)
-        trimmed |= trim_pool(&stacks->pools[class]);
+    for (unsigned index = 0; index < STACK_CLASS_COUNT; index++)
+        trimmed |= trim_pool(&stacks->pools[index]);
     return trimmed;
 }
 
@@ -339,9 +338,9 @@ static struct coro *guard_owner_in(const struct stack_pool *pool, struct stack_r
 
 struct coro *stacks_guard_owner(struct stacks *stacks, const void *address)
 {
-    for (unsigned class = 0; class < STACK_CLASS_COUNT; class++)
-        for (struct stack_region *region = stacks->pools[class].regions; region; region = region->next) {
-            struct coro *coro = guard_owner_in(&stacks->pools[class], region, address);
+    for (unsigned index = 0; index < STACK_CLASS_COUNT; index++)
+        for (struct stack_region *region = stacks->pools[index].regions; region; region = region->next) {
+            struct coro *coro = guard_owner_in(&stacks->pools[index], region, address);
 
             if (coro)
                 return coro;

@@ -22,7 +22,6 @@
 #ifndef GRING_RUNTIME_STACK_H
 #define GRING_RUNTIME_STACK_H
 
-#include "base/list.h"
 #include "runtime/coro.h"
 
 #include <stdbool.h>
@@ -45,9 +44,8 @@ struct stack_pool {
     size_t slot_bytes, guard_bytes;
     struct stack_region *regions, **regions_tail; /* oldest first */
     struct stack_region *carving; /* the oldest region with slots never used, or the last one */
-    struct list warm, used, cold; /* idle: last used; to be trimmed; trimmed */
-    size_t warm_count;
-    size_t idle_count;     /* warm + used + cold */
+    struct coro **idle;    /* those not in use, last returned last; the first trimmed_count hold no memory */
+    size_t idle_count, trimmed_count, idle_capacity;
     size_t uncarved_count; /* slots never used, of all regions */
     size_t reserved_count; /* promised to unstarted tasks */
     size_t slot_count;

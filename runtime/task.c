@@ -38,7 +38,7 @@ int task_new(struct gring_hub *hub, struct stack_pool *pool, gring_fn fn, void *
 
     if (UNLIKELY(error < 0))
         return error;
-    memset(task, 0, sizeof *task);
+    memset(task, 0, offsetof(struct gring_task, mail));
     task->hub = hub;
     task->fn = fn;
     task->arg = arg;
@@ -48,7 +48,6 @@ int task_new(struct gring_hub *hub, struct stack_pool *pool, gring_fn fn, void *
     task->pool = pool;
     task->id = ++hub->next_task_id;
     task->handles = 2;
-    task->mail.deliver = deliver_requests;
     hub->live_count++;
     hub->spawn_count++;
     *result = task;
@@ -76,7 +75,7 @@ static void start_now(struct hub_timer *timer)
     struct task_delay *delay = CONTAINER_OF(timer, struct task_delay, timer);
     struct gring_task *task = delay->task;
 
-    task->delay = NULL;
+    task->is_delayed = false;
     free(delay);
     task_ready(task);
 }
@@ -90,6 +89,7 @@ int task_start_after(struct gring_task *task, gring_ns duration)
         return -ENOMEM;
     *delay = (struct task_delay){ .timer.on_fire = start_now, .task = task };
     task->delay = delay;
+    task->is_delayed = true;
     wheel_arm(&hub->wheel, &delay->timer.timer, clock_after(hub_read_clock(hub), duration));
     return 0;
 }
@@ -98,7 +98,7 @@ static void cancel_delay(struct gring_task *task)
 {
     wheel_disarm(&task->hub->wheel, &task->delay->timer.timer);
     free(task->delay);
-    task->delay = NULL;
+    task->is_delayed = false;
 }
 
 /* ---- extras -------------------------------------------------------------------------------------------------- */
@@ -150,6 +150,7 @@ static void call_links(struct gring_task *task)
         task->extras->links = ending->next;
         if (!ending->next)
             task->extras->links_tail = &task->extras->links;
+        task->outcome_seen = true;
         ending->link_fn(task, ending->arg);
         free(ending);
     }
@@ -164,19 +165,15 @@ static void wake_waiters(struct gring_task *task)
     while ((link = list_pop_front(&task->waiters))) {
         struct end_waiter *waiter = CONTAINER_OF(link, struct end_waiter, link);
 
+        task->outcome_seen = true;
         waiter->on_end(waiter);
     }
 }
 
-static bool nobody_cares(const struct gring_task *task)
-{
-    return task->handles == 1 && !atomic_load_explicit(&task->keeps, memory_order_relaxed) &&
-           list_empty(&task->waiters) && !(task->extras && task->extras->links);
-}
-
+/* The last moment at which somebody could have asked. */
 static void report_failure(const struct gring_task *task)
 {
-    if (task->code && task->code != ECANCELED && nobody_cares(task))
+    if (task->code && task->code != ECANCELED && !task->outcome_seen)
         log_line(LOG_WARNING, "task %llu%s%s failed, and nobody waits for it: %s", (unsigned long long)task->id,
                  *task_name(task) ? " " : "", task_name(task), strerror(task->code));
 }
@@ -195,7 +192,6 @@ static void become_done(struct gring_task *task)
 {
     struct gring_hub *hub = task->hub;
 
-    report_failure(task);
     atomic_store_explicit(&task->state, TASK_DONE, memory_order_release); /* result and code before it */
     call_links(task);
     wake_waiters(task);
@@ -270,8 +266,8 @@ static void free_record(struct gring_task *task)
     struct gring_hub *hub = task->hub;
 
     CHECK(task_state(task) == TASK_DONE && !task->husk);
+    report_failure(task);
     free(task->extras);
-    task->extras = NULL;
     atomic_store_explicit(&task->state, TASK_FREE, memory_order_relaxed);
     slab_return(&hub->tasks, task);
 }
@@ -306,13 +302,13 @@ static void end_unstarted(struct gring_task *task)
 {
     stack_unreserve(task->pool);
     task->code = ECANCELED;
-    if (task->delay) {
+    if (task->is_delayed) {
         cancel_delay(task);
     } else {
         task->husk = true;
         task->handles++;
     }
-    if (task->abort)
+    if (task->has_abort)
         task->abort(task->arg);
     become_done(task);
 }
@@ -338,11 +334,9 @@ void task_unpark(struct gring_task *task, void *value)
         return;
     atomic_store_explicit(&task->unpark_value, value, memory_order_relaxed);
     task->unparked = true;
-    if (task->park_source) {
-        struct source *source = task->park_source;
-
-        task->park_source = NULL;
-        source_done(source);
+    if (task->in_park) {
+        task->in_park = false;
+        source_done(task->park_source);
     }
 }
 
@@ -355,8 +349,10 @@ void task_request(struct gring_task *task, unsigned bits)
 
     /* Only who finds it empty posts the mail. The record stays: our own handle is given back by the delivery at the
      * earliest, and from that on we touch nothing but the mailbox, which lives as long as the hub. */
-    if (before == 0)
+    if (before == 0) {
+        task->mail.deliver = deliver_requests;
         mailbox_post(&task->hub->mailbox, &task->mail);
+    }
 }
 
 static void deliver_requests(struct mail *mail)
@@ -368,6 +364,8 @@ static void deliver_requests(struct mail *mail)
         task_unpark(task, atomic_load_explicit(&task->unpark_value, memory_order_relaxed));
     if (bits & REQUEST_KILL)
         task_kill(task);
+    if (bits & REQUEST_SEEN)
+        task->outcome_seen = true;
     for (unsigned drops = bits / REQUEST_DROP_UNIT; drops > 0; drops--)
         task_drop(task);
 }

@@ -38,7 +38,7 @@ enum lane { LANE_HIGH, LANE_NORMAL, LANE_BACKGROUND, LANE_COUNT };
 enum interrupt { INTERRUPT_KILL = 1, INTERRUPT_THROW = 2, INTERRUPT_DEADLINE = 4 };
 
 /* Bits of `requests`; what is above them counts handles dropped by other threads. */
-enum request { REQUEST_UNPARK = 1, REQUEST_KILL = 2, REQUEST_DROP_UNIT = 1 << 8 };
+enum request { REQUEST_UNPARK = 1, REQUEST_KILL = 2, REQUEST_SEEN = 4, REQUEST_DROP_UNIT = 1 << 8 };
 
 struct wait;
 struct source;
@@ -89,17 +89,23 @@ struct gring_task {
     atomic_int keeps;         /* taken by other threads, on top */
     atomic_uint requests;
     uint16_t refused_waits;   /* in a row: a task that ignores its kill must not starve the hub */
+    bool outcome_seen : 1;    /* somebody waited for it or is linked to it: its failure is no secret */
     bool told_killed : 1;     /* some waiting call reported the kill */
     bool code_is_own : 1;     /* gring_fail */
     bool unparked : 1;        /* gring_unpark came before gring_park */
     bool husk : 1;            /* ended before it ran, and its place in the lane is still there */
     bool is_main : 1;
     bool links_running : 1;   /* a link that links is called by the same loop */
-    struct mail mail;
-    _Atomic(void *) unpark_value;
-    gring_cb abort; /* gets arg if fn never runs */
-    struct source *park_source; /* while in gring_park */
-    struct task_delay *delay;   /* while it waits for its start */
+    bool in_park : 1;
+    bool is_delayed : 1;
+    bool has_abort : 1;
+
+    /* Each of these means something only when a bit above says so: most tasks never touch this cache line. */
+    struct mail mail;              /* requests */
+    _Atomic(void *) unpark_value;  /* unparked */
+    struct source *park_source;    /* in_park */
+    struct task_delay *delay;      /* is_delayed */
+    gring_cb abort;                /* has_abort: gets arg if fn never runs */
 };
 
 static_assert(sizeof(struct gring_task) <= 192, "a parked task costs a page and this");

@@ -148,10 +148,10 @@ static void close_seams(struct wheel *wheel, unsigned level)
  * A slot's time has come: each of its timers is due, or belongs into a lower level. There it meets
  * only others of this slot, because the lower levels were empty.
  *
- * The slot is walked from both ends, in turns: among many timers each step misses the cache, and two
- * chains of misses overlap (half the time of a plain walk with a million armed). To keep the order,
- * every list has a seam: what comes from the front is put before it, what comes from the back too,
- * and becomes the seam.
+ * The slot is walked from both ends, in turns: among many timers each step misses the cache, and
+ * two chains of misses overlap (with a million armed, half the time of a plain walk). To keep
+ * the order, every list has a seam: what comes from the front is put before it, what comes from
+ * the back too, and becomes the seam.
  *
  *   head ⇄ 1st ⇄ 2nd ⇄ │ ⇄ last but one ⇄ last ⇄ head       │ the seam; at first it is the head
  */
@@ -186,8 +186,8 @@ static void empty_slot(struct wheel *wheel, unsigned slot)
 
 /*
  * Time goes from slot to slot, and within one at once to its earliest tick, as nothing is before
- * that. A slot that the target lies in is spread even if nothing in it is due: its digit becomes the
- * present one, so its timers differ from now only further down.
+ * that. A slot that the target lies in is spread even if nothing in it is due: its digit becomes
+ * the present one, so its timers differ from now only further down.
  */
 void wheel_advance(struct wheel *wheel, gring_ns now)
 {

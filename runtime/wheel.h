@@ -10,20 +10,21 @@
  *   level 7  [ 0 | … | 63 ]   2^42 ticks a slot, about 1,700 days
  *     …
  *   level 1  [ 0 | … | 63 ]   64 ticks a slot, about 2 ms
- *   level 0  [ 0 | … | 63 ]   one tick a slot                       and three lists: late, due, never
+ *   level 0  [ 0 | … | 63 ]   one tick a slot                    and three lists: late, due, never
  *
  * From this follows, and wheel_check says it:
  *   - the slots in use of a level lie ahead of the present digit: the lowest bit set is the next;
  *   - everything in a lower level comes before everything in a higher one;
  *   - timers of one tick are in one slot at any moment, so they stay in the order of arming.
  *
- * Costs. Arm and disarm are O(1): one list and one bitmap word. A timer moves at most once per level
- * until it is due, each time downward; empty slots cost nothing, so a jump of years costs only these
- * moves. Nothing else bounds wheel_advance: it spreads whole slots, however many timers they have.
+ * Costs. Arm and disarm are O(1): one list and one bitmap word. A timer moves at most once per
+ * level until it is due, each time downward; empty slots cost nothing, so a jump of years costs
+ * only these moves. Nothing else bounds wheel_advance: it spreads whole slots, however many
+ * timers they have.
  *
- * Order. What one advance makes due comes out by tick; within a tick in the order of arming, not by
- * deadline. A deadline that had passed when it was armed counts as the moment of arming: at the next
- * advance it comes out before those that become due by it.
+ * Order. What one advance makes due comes out by tick; within a tick in the order of arming, not
+ * by deadline. A deadline that had passed when it was armed counts as the moment of arming: at
+ * the next advance it comes out before those that become due by it.
  */
 #ifndef GRING_RUNTIME_WHEEL_H
 #define GRING_RUNTIME_WHEEL_H
@@ -53,7 +54,7 @@ enum {
     WHEEL_LISTS,
 };
 
-/* Zero bytes: not armed. An armed timer must stay where it is; the deadline is then to be read only. */
+/* Zero bytes: not armed. An armed timer must stay where it is; its deadline is then read-only. */
 struct timer {
     struct list link;
     gring_ns deadline;
@@ -78,7 +79,8 @@ struct wheel {
 void wheel_init(struct wheel *wheel, gring_ns now);
 
 /*
- * Files the timer: the first advance to its deadline, rounded up to a tick, makes it due. Never early.
+ * Files the timer: the first advance to its deadline, rounded up to a tick, makes it due,
+ * none before: a timer never fires early.
  *
  * deadline: any. One that is not after the last advance's time is due at the next advance, whatever
  * that one's time. CLOCK_FOREVER, like all of its tick, is never due and never named by wheel_next.
@@ -95,7 +97,7 @@ static inline bool wheel_armed(const struct timer *timer)
     return list_linked(&timer->link);
 }
 
-/* Time moves to `now`, or stays if that is in the past. What is due goes behind what is due already. */
+/* Time moves to `now`, never backward. What becomes due goes behind what is due already. */
 void wheel_advance(struct wheel *wheel, gring_ns now);
 
 /* The next due timer, unarmed and the caller's, or NULL. In between, timers may be (dis)armed. */
@@ -104,10 +106,11 @@ struct timer *wheel_take_due(struct wheel *wheel);
 /*
  * The instant at which wheel_advance has something to do; CLOCK_FOREVER: none.
  *
- * Never later than the earliest deadline rounded up to its tick; while timers are late or due it is
- * the last advance's time, so do not sleep. It is exactly the earliest unless a slot's earliest timer
- * was disarmed while others remained in the slot. Then an advance to it may make nothing due, but
- * moves those others down: for each timer there are fewer such needless instants than levels.
+ * Never later than the earliest deadline rounded up to its tick; while timers are late or due it
+ * is the last advance's time, so do not sleep. It is exactly the earliest unless a slot's
+ * earliest timer was disarmed while others remained in the slot. Then an advance to it may make
+ * nothing due, but moves those others down: for each timer there are fewer such needless
+ * instants than levels.
  */
 gring_ns wheel_next(const struct wheel *wheel);
 

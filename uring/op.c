@@ -209,5 +209,7 @@ void ops_push_backlog(struct ops *ops)
 int ops_enter(struct ops *ops, gring_ns wait_ns)
 {
     ops_push_backlog(ops);
+    if (!list_empty(&ops->backlog) || !list_empty(&ops->cancels))
+        wait_ns = 0; /* the kernel would not take all of it: come back for the rest instead of sleeping */
     return ring_enter(&ops->ring, wait_ns);
 }

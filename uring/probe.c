@@ -78,7 +78,8 @@ static bool nosignal_works;
 
 static void try_rwf_nosignal(void)
 {
-    struct iovec byte = { .iov_base = "", .iov_len = 1 };
+    char zero = 0;
+    struct iovec byte = { .iov_base = &zero, .iov_len = 1 };
     int ends[2];
 
     if (feature_denied(FEATURE_RWF_NOSIGNAL) || pipe2(ends, O_CLOEXEC) < 0)

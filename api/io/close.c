@@ -89,7 +89,8 @@ static int close_from_thread(struct gring_hub *hub, int fd)
 {
     struct remote_close remote = { .closer.on_drained = drained_for_thread, .hub = hub, .fd = fd };
 
-    runtime_call(hub, begin_remote, &remote);
+    if (runtime_call(hub, begin_remote, &remote) < 0)
+        return close(fd) < 0 ? -errno : 0;
     while (!atomic_load_explicit(&remote.done, memory_order_acquire))
         sys_futex_wait(&remote.done, 0);
     return remote.result;

@@ -3,9 +3,7 @@
 #include "api/result.h"
 #include "runtime/hub.h"
 
-#include <fcntl.h>
 #include <greenring/io.h>
-#include <stdarg.h>
 #include <unistd.h>
 
 ssize_t gring_read(int fd, void *buf, size_t size)
@@ -70,49 +68,4 @@ int gring_fsync(int fd)
         return fsync(fd);
     prep_fsync(&op, fd, 0);
     return (int)api_result(await(&op, "fsync"));
-}
-
-/* ---- opening ------------------------------------------------------------------------------------------------- */
-
-static bool takes_mode(int flags)
-{
-    return flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE;
-}
-
-static int open_at(int dir, const char *path, int flags, mode_t mode)
-{
-    struct op op;
-
-    if (!hub_self())
-        return openat(dir, path, flags, mode);
-    prep_openat(&op, dir, path, flags | O_LARGEFILE, mode);
-    return (int)api_result(await(&op, "open"));
-}
-
-int gring_openat(int dir, const char *path, int flags, ...)
-{
-    mode_t mode = 0;
-
-    if (takes_mode(flags)) {
-        va_list args;
-
-        va_start(args, flags);
-        mode = va_arg(args, mode_t);
-        va_end(args);
-    }
-    return open_at(dir, path, flags, mode);
-}
-
-int gring_open(const char *path, int flags, ...)
-{
-    mode_t mode = 0;
-
-    if (takes_mode(flags)) {
-        va_list args;
-
-        va_start(args, flags);
-        mode = va_arg(args, mode_t);
-        va_end(args);
-    }
-    return open_at(AT_FDCWD, path, flags, mode);
 }

@@ -2,7 +2,7 @@
  * Name look-ups off the hub; see resolve.h.
  *
  * A look-up that has begun cannot be stopped, so it owns all its memory: whoever waited for it may leave, and the
- * look-up, an orphan from then on, frees itself when it is done.
+ * look-up is abandoned to the threads.
  */
 #include "api/io/resolve.h"
 
@@ -17,7 +17,7 @@
 struct lookup {
     struct offload_job job;
     struct endpoint endpoint;
-    struct source *waiter; /* NULL: an orphan */
+    struct source *waiter;
     int result;            /* as of resolve */
     struct address addresses[ADDRESSES_MAX];
 };
@@ -60,11 +60,12 @@ static int copy_addresses(const struct addrinfo *list, struct address addresses[
 
 static int look_up(const struct endpoint *endpoint, struct address addresses[])
 {
-    struct addrinfo hints = { .ai_family = endpoint->family, .ai_socktype = endpoint->socket_type };
+    struct addrinfo hints = { .ai_family = endpoint->family, .ai_socktype = endpoint->socket_type, .ai_flags = AI_PASSIVE };
+    const char *host = *endpoint->host ? endpoint->host : NULL; /* none: every address of this machine */
     struct addrinfo *list;
     int eai, count;
 
-    eai = getaddrinfo(endpoint->host, endpoint->service, &hints, &list);
+    eai = getaddrinfo(host, endpoint->service, &hints, &list);
     if (eai)
         return error_of(eai);
     count = copy_addresses(list, addresses);
@@ -83,22 +84,17 @@ static void run_lookup(struct offload_job *job)
 
 static void lookup_done(struct offload_job *job)
 {
-    struct lookup *lookup = CONTAINER_OF(job, struct lookup, job);
+    source_done(CONTAINER_OF(job, struct lookup, job)->waiter);
+}
 
-    if (lookup->waiter)
-        source_done(lookup->waiter);
-    else
-        free(lookup);
+static void discard_lookup(struct offload_job *job)
+{
+    free(CONTAINER_OF(job, struct lookup, job));
 }
 
 static void leave_lookup(struct source *source)
 {
-    struct lookup_source *waiting = CONTAINER_OF(source, struct lookup_source, source);
-
-    if (offload_cancel(&waiting->lookup->job))
-        free(waiting->lookup);
-    else
-        waiting->lookup->waiter = NULL;
+    offload_abandon(&CONTAINER_OF(source, struct lookup_source, source)->lookup->job);
     source_done(source);
 }
 
@@ -120,7 +116,7 @@ static int await_lookup(struct lookup *lookup, struct address addresses[])
 
     if (error == 0) {
         lookup->waiter = &waiting.source;
-        error = offload_start(hub_self(), &lookup->job);
+        error = offload_start(hub_self(), &lookup->job, OFFLOAD_NAMES);
     }
     if (error < 0) {
         free(lookup);
@@ -129,7 +125,7 @@ static int await_lookup(struct lookup *lookup, struct address addresses[])
     wait_hold(&wait, &waiting.source, leave_lookup);
     wait_park(&wait);
     if (wait.interruption)
-        return wait_outcome(&wait); /* leave_lookup has seen to the memory */
+        return wait_outcome(&wait); /* the look-up is the threads' now */
     return take_result(lookup, addresses);
 }
 
@@ -142,6 +138,7 @@ static int look_up_green(const struct endpoint *endpoint, struct address address
     lookup->endpoint = *endpoint;
     lookup->job.run = run_lookup;
     lookup->job.on_done = lookup_done;
+    lookup->job.discard = discard_lookup;
     return await_lookup(lookup, addresses);
 }
 

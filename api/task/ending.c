@@ -18,7 +18,7 @@ int gring_defer(gring_cb cb, void *arg)
     struct ending *ending;
 
     if (!task || !cb)
-        return (int)api_result(task ? -EINVAL : -EPERM);
+        return (int)api_result(task ? -EINVAL : runtime_no_hub());
     extras = task_extras(task);
     ending = extras ? malloc(sizeof *ending) : NULL;
     if (!ending)
@@ -84,10 +84,14 @@ static int on_owning_hub(gring_cb fn, struct link_request *request)
 {
     if (!request->task || !request->cb)
         return (int)api_result(-EINVAL);
-    if (request->task->hub == hub_self())
+    if (request->task->hub == hub_self()) {
         fn(request);
-    else
-        runtime_call(request->task->hub, fn, request);
+    } else {
+        int error = runtime_call(request->task->hub, fn, request);
+
+        if (error < 0)
+            return (int)api_result(error);
+    }
     return (int)api_result(request->error);
 }
 

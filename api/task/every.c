@@ -1,9 +1,11 @@
 /* Periodic tasks: one task that sleeps from tick to tick of a grid. */
 #include "api/result.h"
+#include "base/clock.h"
 
 #include <greenring/task.h>
 #include <greenring/time.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct every {
     gring_ns period, next;
@@ -20,7 +22,7 @@ static gring_tick next_tick(struct every *every, gring_ns now)
     uint64_t missed = (uint64_t)(behind / every->period);
     gring_ns due = every->next + (gring_ns)missed * every->period;
 
-    every->next = due + every->period;
+    every->next = clock_after(due, every->period);
     return (gring_tick){ .n = every->count++, .due = due, .late = now - due, .missed = missed };
 }
 
@@ -64,15 +66,16 @@ gring_task *gring_every(gring_ns period, gring_tick_fn fn, void *arg, const grin
     struct every *every;
     gring_task *task;
 
-    if (period <= 0 || !fn || (given && given->size != sizeof opts))
+    if (period <= 0 || !fn || (given && (given->size < sizeof given->size || given->size > sizeof opts)))
         return api_null(-EINVAL);
     if (given)
-        opts = *given;
+        memcpy(&opts, given, given->size); /* an older caller's may be smaller; gring_spawn_with says more */
+    opts.size = sizeof opts;
     every = malloc(sizeof *every);
     if (!every)
         return api_null(-ENOMEM);
     *every = (struct every){ .period = period, .fn = fn, .arg = arg, .abort = opts.abort };
-    every->next = gring_now() + (opts.delay > 0 ? opts.delay : period);
+    every->next = clock_after(gring_now(), opts.delay > 0 ? opts.delay : period);
     opts.delay = 0; /* the first tick's distance, not the task's */
     opts.abort = give_up;
     task = gring_spawn_with(&opts, every_main, every);

@@ -1,6 +1,6 @@
 /* Who a task is. */
 #include "api/result.h"
-#include "runtime/hub.h"
+#include "runtime/runtime.h"
 
 #include <greenring/hub.h>
 #include <greenring/task.h>
@@ -37,7 +37,7 @@ int gring_set_name(const char *name)
     struct task_extras *extras;
 
     if (!task || !name)
-        return (int)api_result(task ? -EINVAL : -EPERM);
+        return (int)api_result(task ? -EINVAL : runtime_no_hub());
     extras = task_extras(task);
     if (!extras)
         return (int)api_result(-ENOMEM);
@@ -51,7 +51,7 @@ int gring_set_prio(gring_prio prio)
     struct gring_task *task = gring_self();
 
     if (!task)
-        return (int)api_result(-EPERM);
+        return (int)api_result(runtime_no_hub());
     if (prio < GRING_PRIO_BACKGROUND || prio > GRING_PRIO_HIGH)
         return (int)api_result(-EINVAL);
     task->lane = (uint8_t)(LANE_NORMAL - prio);

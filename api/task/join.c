@@ -79,21 +79,28 @@ static void enlist_thread(void *arg)
 {
     struct thread_join *join = arg;
 
+    join->task->outcome_seen = true;
     if (task_state(join->task) == TASK_DONE)
         wake_thread(&join->waiter);
     else
         task_add_waiter(join->task, &join->waiter);
 }
 
-static void block_for(struct gring_task *task)
+static int block_for(struct gring_task *task)
 {
     struct thread_join join = { .waiter.on_end = wake_thread, .task = task };
+    int error;
 
-    if (task_state(task) == TASK_DONE)
-        return;
-    runtime_call(task->hub, enlist_thread, &join);
+    if (task_state(task) == TASK_DONE) {
+        task_request(task, REQUEST_SEEN);
+        return 0;
+    }
+    error = runtime_call(task->hub, enlist_thread, &join);
+    if (error < 0)
+        return error;
     while (!atomic_load_explicit(&join.ended, memory_order_acquire))
         sys_futex_wait(&join.ended, 0);
+    return 0;
 }
 
 /* ---- the calls ----------------------------------------------------------------------------------------------- */
@@ -104,10 +111,12 @@ int gring_wait(gring_task *task, void **result)
 
     if (!task)
         return (int)api_result(-EINVAL);
-    if (task->hub == hub_self())
-        error = task_state(task) == TASK_DONE ? 0 : wait_for(task);
+    if (task->hub != hub_self())
+        error = block_for(task);
+    else if (task_state(task) != TASK_DONE)
+        error = wait_for(task);
     else
-        block_for(task);
+        task->outcome_seen = true;
     return error < 0 ? (int)api_result(error) : collect(task, result);
 }
 
@@ -180,7 +189,7 @@ int gring_waitany(gring_task *const tasks[], size_t count)
     int error, index;
 
     if (!count || !hub_self())
-        return (int)api_result(count ? -EPERM : -EINVAL);
+        return (int)api_result(count ? runtime_no_hub() : -EINVAL);
     index = first_ended(tasks, count);
     if (index >= 0)
         return index;

@@ -9,31 +9,34 @@
 
 static void stop_parking(struct source *source)
 {
-    source->wait->task->park_source = NULL;
+    source->wait->task->in_park = false;
     source_done(source);
 }
 
-static int wait_for_unpark(struct gring_task *task)
+static int wait_for_unpark(void)
 {
     struct source source;
     struct wait wait;
     int error = wait_begin(&wait, "park", -1);
+    struct gring_task *task = wait.task;
 
     if (error < 0 || task->unparked)
         return error;
     wait_hold(&wait, &source, stop_parking);
     task->park_source = &source;
+    task->in_park = true;
     wait_park(&wait);
     return wait_outcome(&wait);
 }
 
 int gring_park(void **value)
 {
-    struct gring_task *task = gring_self();
-    int error = task ? wait_for_unpark(task) : -EPERM;
+    int error = hub_self() ? wait_for_unpark() : runtime_no_hub();
+    struct gring_task *task;
 
     if (error < 0)
         return (int)api_result(error);
+    task = hub_self()->running;
     task->unparked = false;
     if (value)
         *value = atomic_load_explicit(&task->unpark_value, memory_order_relaxed);
@@ -77,7 +80,7 @@ int gring_post(gring_hub *hub, gring_cb cb, void *arg)
     struct post *post;
 
     if (!cb || !to)
-        return (int)api_result(cb ? -EPERM : -EINVAL);
+        return (int)api_result(cb ? runtime_no_hub() : -EINVAL);
     post = malloc(sizeof *post);
     if (!post)
         return (int)api_result(-ENOMEM);

@@ -2,6 +2,7 @@
 #include "api/result.h"
 #include "api/task/start.h"
 #include "base/check.h"
+#include "runtime/runtime.h"
 #include "runtime/wait.h"
 
 #include <greenring/task.h>
@@ -92,7 +93,7 @@ int gring_idle(void)
     int error;
 
     if (!hub)
-        return (int)api_result(-EPERM);
+        return (int)api_result(runtime_no_hub());
     error = wait_begin(&wait, "idle", -1);
     if (error < 0)
         return (int)api_result(error);

@@ -72,6 +72,7 @@ static int begin(struct gring_task *task, const gring_spawn_opts *opts)
 
     task->lane = (uint8_t)(LANE_NORMAL - opts->prio);
     task->abort = opts->abort;
+    task->has_abort = opts->abort;
     if (error < 0)
         return error;
     if (opts->delay > 0)
@@ -134,11 +135,14 @@ static void spawn_for_thread(void *arg)
 gring_task *gring_spawn_on(gring_hub *hub, gring_fn fn, void *arg)
 {
     struct remote_spawn remote = { .fn = fn, .arg = arg };
+    int error;
 
     if (!fn || !hub)
         return api_null(-EINVAL);
     if (hub == hub_self())
         return gring_spawn(fn, arg);
-    runtime_call(hub, spawn_for_thread, &remote);
-    return remote.error == 0 ? remote.task : api_null(remote.error);
+    error = runtime_call(hub, spawn_for_thread, &remote);
+    if (error == 0)
+        error = remote.error;
+    return error == 0 ? remote.task : api_null(error);
 }

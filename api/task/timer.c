@@ -1,6 +1,6 @@
 /* Timers without a task: a callback on the loop. */
 #include "api/result.h"
-#include "runtime/hub.h"
+#include "runtime/runtime.h"
 
 #include <assert.h>
 #include <greenring/time.h>
@@ -31,7 +31,7 @@ int gring_timer_start(gring_timer *storage, gring_ns duration, gring_cb cb, void
     struct callback_timer *timer = inside(storage);
 
     if (!hub || !cb)
-        return (int)api_result(hub ? -EINVAL : -EPERM);
+        return (int)api_result(hub ? -EINVAL : runtime_no_hub());
     if (gring_timer_pending(storage))
         return (int)api_result(-EBUSY);
     *timer = (struct callback_timer){ .timer.on_fire = call_back, .cb = cb, .arg = arg };
@@ -42,7 +42,7 @@ int gring_timer_start(gring_timer *storage, gring_ns duration, gring_cb cb, void
 int gring_timer_stop(gring_timer *storage)
 {
     if (!hub_self())
-        return (int)api_result(-EPERM);
+        return (int)api_result(runtime_no_hub());
     return wheel_disarm(&hub_self()->wheel, &inside(storage)->timer.timer);
 }
 

@@ -12,6 +12,7 @@
 
 enum { NAMES_MAX = 32 };
 #define LOOK_AGAIN_NS (100 * CLOCK_MILLISECOND)
+#define LOOK_AGAIN_MAX_NS (60 * CLOCK_SECOND)
 
 struct census {
     const struct gring_task *main_task;
@@ -59,19 +60,24 @@ static bool something_in_flight(const struct gring_hub *hub)
     return hub->ops.in_flight_count > hub->mailbox.watched || hub->offload_count > 0;
 }
 
-/* Another thread may hold a handle. Looking costs a directory read, so not more often than every LOOK_AGAIN_NS. */
-static gring_ns time_until_next_look(struct gring_hub *hub)
+/*
+ * Another thread may hold a handle. Looking costs a directory read, and the last other thread may end while we sleep: so
+ * we look again after a pause that doubles up to a minute, and starts anew when a look has found nobody.
+ */
+static gring_ns time_until_next_look(const struct gring_hub *hub)
 {
-    gring_ns since = hub->now - hub->threads_seen_at;
-
-    return hub->threads_seen_at && since < LOOK_AGAIN_NS ? LOOK_AGAIN_NS - since : 0;
+    return hub->thread_look_pause && hub->now < hub->next_thread_look ? hub->next_thread_look - hub->now : 0;
 }
 
 static bool other_threads_exist(struct gring_hub *hub)
 {
+    gring_ns pause = hub->thread_look_pause;
+
+    hub->thread_look_pause = 0;
     if (sys_foreign_thread_count(1 + offload_thread_count()) == 0)
         return false;
-    hub->threads_seen_at = hub->now;
+    hub->thread_look_pause = !pause ? LOOK_AGAIN_NS : pause < LOOK_AGAIN_MAX_NS / 2 ? pause * 2 : LOOK_AGAIN_MAX_NS;
+    hub->next_thread_look = clock_after(hub->now, hub->thread_look_pause);
     return true;
 }
 
@@ -99,6 +105,6 @@ gring_ns census_time_to_sleep(struct gring_hub *hub)
     if (until_next_look)
         return until_next_look;
     if (other_threads_exist(hub))
-        return CLOCK_FOREVER;
+        return hub->thread_look_pause;
     return declare_deadlock(hub);
 }

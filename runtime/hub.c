@@ -7,6 +7,7 @@
 #include "runtime/overflow.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 _Thread_local struct gring_hub *hub_of_thread;
@@ -293,7 +294,7 @@ static void init_fields(struct gring_hub *hub, const struct hub_config *config)
 {
     memset(hub, 0, sizeof *hub);
     hub->config = *config;
-    hub->random = config->seed | 1;
+    hub->random = config->seed * 2 + 1; /* never zero, and another one for each seed */
     hub->turn_left = TURN_TASKS;
     hub->now = config->fake_time ? 0 : clock_now();
     hub->checkpoint_left = hub->checkpoint_step = 1;
@@ -380,6 +381,16 @@ static void end_mailbox_read(struct gring_hub *hub)
     }
 }
 
+/* Records whose handles were never dropped: the handles are void now. */
+static void free_extras(void *record, void *unused)
+{
+    struct gring_task *task = record;
+
+    (void)unused;
+    if (task_state(task) != TASK_FREE)
+        free(task->extras);
+}
+
 void hub_close(struct gring_hub *hub)
 {
     CHECK(hub->live_count == 0);
@@ -390,5 +401,6 @@ void hub_close(struct gring_hub *hub)
     ops_close(&hub->ops);
     coro_destroy(&hub->thread_coro);
     stacks_destroy(&hub->stacks);
+    slab_each(&hub->tasks, free_extras, NULL);
     slab_destroy(&hub->tasks);
 }

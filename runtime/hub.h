@@ -58,6 +58,7 @@ struct gring_hub {
     struct list idlers; /* tasks that wait for the hub to have nothing to do */
 
     struct hub_config config;
+    bool ending; /* the other tasks are being killed: max_tasks is 0, nothing new begins */
     struct gring_task *main_task;
     struct end_waiter *last_one_waiter; /* told when only the main task is left */
     size_t live_count;                  /* tasks that have not ended */
@@ -69,7 +70,7 @@ struct gring_hub {
     struct coro thread_coro; /* the thread's own stack, where the main task runs */
     char *signal_stack;
     stack_t old_signal_stack;
-    gring_ns threads_seen_at; /* when the census last saw threads that are not ours */
+    gring_ns next_thread_look, thread_look_pause; /* the census, about threads that are not ours */
 };
 
 /* Tasks do not migrate, so the compiler may keep what it reads here across a switch. */

@@ -122,19 +122,25 @@ static void end_other_tasks(struct gring_hub *hub)
     hub->main_task->shield_depth = 0;
     if (end_mode == RUNTIME_DRAIN && await_others(hub, "the drain of the other tasks") == -EDEADLK)
         log_line(LOG_ERROR, "the tasks named above will never end by themselves: they are killed");
+    hub->ending = true;
+    hub->config.max_tasks = 0;
     slab_each(&hub->tasks, kill_one, hub);
     if (await_others(hub, "the end of the killed tasks") < 0)
         CHECK_SAY(hub->live_count == 1, "killed tasks wait for each other in calls that cannot be interrupted");
 }
 
-/* Abandoned jobs that had finished: their mail is in the box or about to be; the hub must not go before it. */
-static void await_last_mail(struct gring_hub *hub)
+/* What is in the box; and abandoned jobs that had finished, whose mail is in it or about to be. */
+static void deliver_last_mail(struct gring_hub *hub)
 {
+    struct gring_task *running = hub->running;
+
+    hub->running = NULL; /* as on the loop: callbacks must not park */
+    mailbox_deliver(&hub->mailbox);
     while (hub->offload_count > 0) {
+        sys_pause_ns(CLOCK_MILLISECOND / 10);
         mailbox_deliver(&hub->mailbox);
-        if (hub->offload_count > 0)
-            sys_pause_ns(CLOCK_MILLISECOND / 10);
     }
+    hub->running = running;
 }
 
 int runtime_stop(void *result)
@@ -145,7 +151,7 @@ int runtime_stop(void *result)
 
     task_run_defers(task);
     end_other_tasks(hub);
-    await_last_mail(hub);
+    deliver_last_mail(hub);
     code = task->code;
     task_end_main(task, result);
     atomic_store_explicit(&the_hub, NULL, memory_order_release);

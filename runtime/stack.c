@@ -166,6 +166,15 @@ static int grow_idle(struct stack_pool *pool, size_t slots)
     return 0;
 }
 
+static void report_no_space(struct stack_pool *pool)
+{
+    if (!pool->stacks->no_space_reported)
+        log_line(LOG_ERROR,
+                 "no address space for another stack of %zu KiB: raise RLIMIT_AS (ulimit -v), allow overcommit "
+                 "(vm.overcommit_memory=0 or 1), or use smaller stacks", pool->slot_bytes / 1024);
+    pool->stacks->no_space_reported = true;
+}
+
 static int grow(struct stack_pool *pool)
 {
     struct stack_region *region = NULL;
@@ -176,10 +185,10 @@ static int grow(struct stack_pool *pool)
     for (; slots && !region; slots /= 2) /* a tight RLIMIT_AS may leave room for fewer */
         region = region_new(pool, slots);
     if (!region) {
-        log_line(LOG_ERROR, "no address space for another stack of %zu KiB: raise RLIMIT_AS (ulimit -v), allow "
-                            "overcommit (vm.overcommit_memory=0 or 1), or use smaller stacks", pool->slot_bytes / 1024);
+        report_no_space(pool);
         return -ENOMEM;
     }
+    pool->stacks->no_space_reported = false;
     *pool->regions_tail = region;
     pool->regions_tail = &region->next;
     if (!pool->carving)

@@ -57,7 +57,7 @@ struct stacks {
     size_t page_bytes;
     bool guard_by_mapping; /* the fallback */
     size_t mapped_guard_count, mapped_guard_limit;
-    bool limit_reported;
+    bool limit_reported, no_space_reported;
     size_t mapped_bytes;
 };
 

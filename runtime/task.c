@@ -20,7 +20,7 @@ static int take_record(struct gring_hub *hub, struct stack_pool *pool, struct gr
     int error;
 
     if (UNLIKELY(hub->live_count > hub->config.max_tasks))
-        return -EAGAIN;
+        return hub->ending ? -ECANCELED : -EAGAIN;
     error = stack_reserve(pool);
     if (UNLIKELY(error < 0))
         return error;

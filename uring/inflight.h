@@ -31,7 +31,8 @@ struct descriptor {
     struct list *ops;      /* the first op's link: a NULL-ended chain, prev of the first is NULL */
     struct closer *closer; /* told when the chain is empty */
     bool closing;
-    bool is_socket;     /* hint: a send worked here */
+    bool is_socket;     /* hint: a send works here */
+    bool is_seekable;   /* hint: it has a file position */
     bool seems_drained; /* hint: the last receive left nothing behind */
 };
 

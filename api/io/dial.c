@@ -58,7 +58,11 @@ static int dial(const char *text)
 
 int gring_net_dial(const char *endpoint)
 {
-    return (int)api_result(endpoint ? dial(endpoint) : -EINVAL);
+    int saved_errno = errno;
+    int result = endpoint ? dial(endpoint) : -EINVAL;
+
+    errno = saved_errno; /* an address that failed before another one worked is no error */
+    return (int)api_result(result);
 }
 
 /* ---- listen -------------------------------------------------------------------------------------------------- */

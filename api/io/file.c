@@ -16,14 +16,35 @@ ssize_t gring_read(int fd, void *buf, size_t size)
     return api_result(await(&op, "read"));
 }
 
+/* POSIX has no positions on pipes and sockets; the ring would ignore the offset there. The hint saves the question. */
+static int check_position(int fd, off_t offset)
+{
+    struct descriptor *entry = inflight_at(&hub_self()->ops.inflight, fd);
+    int saved_errno = errno;
+
+    if (offset < 0)
+        return -EINVAL; /* to the ring, -1 would mean the file position */
+    if (!entry || entry->is_seekable)
+        return 0;
+    entry->is_seekable = lseek(fd, 0, SEEK_CUR) >= 0;
+    if (!entry->is_seekable && errno == ESPIPE) {
+        errno = saved_errno;
+        return -ESPIPE;
+    }
+    errno = saved_errno;
+    return 0;
+}
+
 ssize_t gring_pread(int fd, void *buf, size_t size, off_t offset)
 {
     struct op op;
+    int error;
 
     if (!hub_self())
         return pread(fd, buf, size, offset);
-    if (offset < 0)
-        return api_result(-EINVAL); /* to the ring, -1 would mean the file position */
+    error = check_position(fd, offset);
+    if (error < 0)
+        return api_result(error);
     prep_read(&op, fd, buf, size, offset);
     return api_result(await(&op, "pread"));
 }
@@ -31,11 +52,13 @@ ssize_t gring_pread(int fd, void *buf, size_t size, off_t offset)
 ssize_t gring_pwrite(int fd, const void *buf, size_t size, off_t offset)
 {
     struct op op;
+    int error;
 
     if (!hub_self())
         return pwrite(fd, buf, size, offset);
-    if (offset < 0)
-        return api_result(-EINVAL);
+    error = check_position(fd, offset);
+    if (error < 0)
+        return api_result(error);
     prep_write(&op, fd, buf, size, offset);
     return api_result(await(&op, "pwrite"));
 }
@@ -48,16 +71,6 @@ ssize_t gring_readv(int fd, const struct iovec *iov, int count)
         return readv(fd, iov, count);
     prep_readv(&op, fd, iov, count, -1, 0);
     return api_result(await(&op, "readv"));
-}
-
-ssize_t gring_writev(int fd, const struct iovec *iov, int count)
-{
-    struct op op;
-
-    if (!hub_self())
-        return writev(fd, iov, count);
-    prep_writev(&op, fd, iov, count, -1, 0);
-    return api_result(await(&op, "writev"));
 }
 
 int gring_fsync(int fd)

@@ -10,6 +10,9 @@
 #define IORING_CQE_F_SOCK_NONEMPTY (1U << 2)
 #endif
 
+/* Receives that fail at once when there is nothing: told to wait first they would wait for ever. */
+enum { ANSWERS_AT_ONCE = MSG_DONTWAIT | MSG_OOB | MSG_ERRQUEUE };
+
 int gring_accept4(int fd, struct sockaddr *address, socklen_t *length, int flags)
 {
     struct op op;
@@ -63,7 +66,7 @@ ssize_t gring_recv(int fd, void *buf, size_t size, int flags)
         return recv(fd, buf, size, flags);
     entry = inflight_at(&hub->ops.inflight, fd);
     prep_recv(&op, fd, buf, size, flags);
-    if (!(flags & MSG_DONTWAIT))
+    if (!(flags & ANSWERS_AT_ONCE))
         wait_first_if_drained(&op, entry);
     result = await(&op, "recv");
     if (LIKELY(result > 0) && entry)

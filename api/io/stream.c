@@ -3,6 +3,7 @@
 #include "api/result.h"
 #include "runtime/hub.h"
 
+#include <fcntl.h>
 #include <greenring/io.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -57,6 +58,32 @@ ssize_t gring_read_full(int fd, void *buf, size_t size, size_t *done)
 
 /* ---- write --------------------------------------------------------------------------------------------------- */
 
+/*
+ * A short write to a regular file (no space, a size limit) may leave the file position where it was: on Linux 6.18 the
+ * ring's WRITE does. So whoever writes at the position remembers it and sets it right; streams have none.
+ */
+static off_t position_before(int fd)
+{
+    int saved_errno = errno;
+    off_t position = lseek(fd, 0, SEEK_CUR);
+
+    errno = saved_errno;
+    return position;
+}
+
+static void repair_position(int fd, off_t position, int written, size_t size)
+{
+    int saved_errno = errno;
+
+    if (position < 0 || written <= 0 || (size_t)written >= size)
+        return;
+    if (fcntl(fd, F_GETFL) & O_APPEND)
+        lseek(fd, 0, SEEK_END);
+    else
+        lseek(fd, position + written, SEEK_SET);
+    errno = saved_errno;
+}
+
 static int write_some(int fd, char *buf, size_t size)
 {
     struct op op;
@@ -65,17 +92,53 @@ static int write_some(int fd, char *buf, size_t size)
     return await(&op, "write");
 }
 
+static int write_some_of_file(int fd, char *buf, size_t size)
+{
+    off_t position = position_before(fd);
+    int result = write_some(fd, buf, size);
+
+    repair_position(fd, position, result, size);
+    return result;
+}
+
+/* As write(2): one transfer on what has a position, on the others until all is written. */
 ssize_t gring_write(int fd, const void *buf, size_t size)
 {
+    char *bytes = (char *)(uintptr_t)buf;
     size_t wanted = size < WRITE_MAX ? size : WRITE_MAX, moved;
     int error;
 
     if (!hub_self())
         return write(fd, buf, size);
-    if (wanted == 0)
-        return api_result(write_some(fd, (char *)(uintptr_t)buf, 0)); /* also says whether fd is one */
-    error = transfer_all(write_some, fd, (char *)(uintptr_t)buf, wanted, &moved);
+    if (wanted == 0 || position_before(fd) >= 0)
+        return api_result(write_some_of_file(fd, bytes, wanted));
+    error = transfer_all(write_some, fd, bytes, wanted, &moved);
     return api_result(error < 0 && moved == 0 ? error : (ssize_t)moved);
+}
+
+static size_t total_bytes(const struct iovec *iov, int count)
+{
+    size_t total = 0;
+
+    for (int index = 0; index < count; index++)
+        total += iov[index].iov_len;
+    return total;
+}
+
+ssize_t gring_writev(int fd, const struct iovec *iov, int count)
+{
+    struct op op;
+    off_t position;
+    int result;
+
+    if (!hub_self())
+        return writev(fd, iov, count);
+    position = position_before(fd);
+    prep_writev(&op, fd, iov, count, -1, 0);
+    result = await(&op, "writev");
+    if (result > 0)
+        repair_position(fd, position, result, total_bytes(iov, count));
+    return api_result(result);
 }
 
 /* ---- write, all of it, without a signal ---------------------------------------------------------------------- */
@@ -110,8 +173,11 @@ static bool is_socket(int fd)
     return entry->is_socket = true;
 }
 
-static transfer_fn silent_writer(void)
+/* Signals come from pipes only: what has a position is written plainly, and repaired. */
+static transfer_fn silent_writer(int fd)
 {
+    if (position_before(fd) >= 0)
+        return write_some_of_file;
     return probe_rwf_nosignal() ? write_some_silently : write_some;
 }
 
@@ -120,22 +186,26 @@ static int write_all_green(int fd, char *buf, size_t size, size_t *moved)
     int error;
 
     if (!is_socket(fd))
-        return transfer_all(silent_writer(), fd, buf, size, moved);
+        return transfer_all(silent_writer(fd), fd, buf, size, moved);
     error = transfer_all(send_some, fd, buf, size, moved);
     if (error == -ENOTSOCK) {
         inflight_at(&hub_self()->ops.inflight, fd)->is_socket = false;
-        error = transfer_all(silent_writer(), fd, buf, size, moved);
+        error = transfer_all(silent_writer(fd), fd, buf, size, moved);
     }
     return error;
 }
 
 static int write_some_blocking(int fd, char *buf, size_t size)
 {
+    int saved_errno = errno;
     ssize_t result = send(fd, buf, size, MSG_NOSIGNAL);
 
     if (result < 0 && errno == ENOTSOCK)
         result = write(fd, buf, size);
-    return result < 0 ? -errno : (int)result;
+    if (result < 0)
+        return -errno;
+    errno = saved_errno;
+    return (int)result;
 }
 
 ssize_t gring_write_full(int fd, const void *buf, size_t size, size_t *done)

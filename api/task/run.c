@@ -67,6 +67,11 @@ int start_implicitly(void)
     return error < 0 ? error : start(NULL);
 }
 
+bool start_is_elsewhere(void)
+{
+    return !hub_self() && runtime_may_start() == -EPERM;
+}
+
 /* ---- the calls ----------------------------------------------------------------------------------------------- */
 
 static void *call_main(gring_fn fn, void *arg)

@@ -30,7 +30,7 @@ int gring_yield(void)
 
     if (LIKELY(error == 0))
         return yield(hub_self());
-    return error == -EPERM ? sched_yield() : (int)api_result(error);
+    return start_is_elsewhere() ? sched_yield() : (int)api_result(error);
 }
 
 /* ---- checkpoints --------------------------------------------------------------------------------------------- */

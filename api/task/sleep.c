@@ -63,7 +63,7 @@ int gring_sleep_until(gring_ns instant)
 {
     int error = start_if_needed();
 
-    if (error == -EPERM)
+    if (error < 0 && start_is_elsewhere())
         return (int)api_result(block_until(instant < 0 ? 0 : instant));
     if (error < 0)
         return (int)api_result(error);

@@ -18,7 +18,7 @@ GRING_API int gring_shutdown(int fd, int how);
 /* Endpoints: "tcp:host:port" "tcp4:" "tcp6:[::1]:80" "udp:host:port" "unix:/path" "unix:@abstract" "fd:N". host may be a
  * name: it is looked up by a thread of the runtime, as getaddrinfo(3) does, without blocking the hub; empty or * listens on
  * every address. Descriptors are the caller's, close-on-exec; of "fd:N" a duplicate.
- * errno: EINVAL a malformed endpoint, ENXIO the name has no address, EAGAIN the resolver is out of order for now, or the
+ * errno: EINVAL a malformed endpoint, ENAMETOOLONG a part of it is too long, ENXIO the name has no address, EAGAIN the resolver is out of order for now, or the
  * last address's. */
 GRING_API int gring_net_dial(const char *endpoint); /* tries every address [wait] */
 #define GRING_REUSEPORT 0x1u

@@ -8,7 +8,8 @@ GRING_BEGIN
  * The new task is queued behind what is ready; the caller goes on. fn gets arg once. A handle must be released once:
  * gring_join or gring_drop; handles are void when the run has ended.
  * NULL: EINVAL no fn, ENOMEM, EAGAIN a limit is reached (max_tasks, vm.max_map_count; the log says which), EPERM on a
- * plain thread while the runtime runs elsewhere (use gring_spawn_on), ECHILD after fork(2). */
+ * plain thread while the runtime runs elsewhere (use gring_spawn_on), ECANCELED while the run is being ended, ECHILD after
+ * fork(2). */
 GRING_API gring_task *gring_spawn(gring_fn fn, void *arg);
 /* No handle, no result kept; cheaper. status */
 GRING_API int gring_spawn_n(gring_fn fn, void *arg);

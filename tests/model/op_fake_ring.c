@@ -866,8 +866,10 @@ static void random_op_done(struct op *op)
     it->alive = false;
     if (it->got_result && it->kernel_result >= 0)
         cr_assert_eq(result, it->kernel_result, "a result was taken away: %d", result);
+    else if (it->closed)
+        cr_assert_eq(result, -EBADF, "result %d, kernel's %d", result, it->kernel_result);
     else
-        cr_assert_eq(result, it->closed ? -EBADF : -ECANCELED, "result %d, kernel's %d", result, it->kernel_result);
+        cr_assert(result == -ECANCELED || result == -EINTR, "result %d, kernel's %d", result, it->kernel_result);
 }
 
 static void random_drained(struct closer *one)
@@ -1061,8 +1063,7 @@ Test(op_fake, every_random_history_ends_each_op_once_with_what_the_kernel_said)
     const char *given = getenv("GRING_SEED");
     uint64_t seed = given ? strtoull(given, NULL, 0) : (uint64_t)time(NULL) * 1000003 + (uint64_t)getpid();
 
-    for (int history = 0; history < 20; history++, seed++) {
-        fprintf(stderr, history ? "" : "GRING_SEED=%" PRIu64 "\n", seed);
-        live_through(seed);
-    }
+    fprintf(stderr, "GRING_SEED=%" PRIu64 "\n", seed);
+    for (int history = 0; history < 20; history++)
+        live_through(seed + (uint64_t)history);
 }

@@ -1,4 +1,5 @@
-/* The wall: inside, results are counts or -errno; outside, -1 and errno. Here is the one place where that changes. */
+/* The wall: inside, results are counts or -errno; outside, -1 and errno. Here is the one place
+ * where that changes. */
 #ifndef GRING_API_RESULT_H
 #define GRING_API_RESULT_H
 

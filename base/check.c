@@ -8,7 +8,8 @@ _Noreturn void check_failed(const char *file, int line, const char *fact, const 
 {
     const char *colon = *meaning ? ": " : "";
 
-    fprintf(stderr, "greenring: %s:%d: this must hold and does not: %s%s%s\n", file, line, fact, colon, meaning);
+    fprintf(stderr, "greenring: %s:%d: this must hold and does not: %s%s%s\n", file, line, fact,
+            colon, meaning);
     fflush(stderr);
     abort();
 }

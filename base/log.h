@@ -1,8 +1,9 @@
 /*
  * One line for the operator: what went wrong and what to do about it.
  *
- * Without a sink the line goes to stderr with the prefix "greenring: ". A sink is set by gring_set_log and gets the
- * text without prefix and newline. Never parks, never allocates; lines are cut at 1,023 bytes.
+ * Without a sink the line goes to stderr with the prefix "greenring: ". A sink is set by
+ * gring_set_log and gets the text without prefix and newline. Never parks, never allocates;
+ * lines are cut at 1,023 bytes.
  */
 #ifndef GRING_BASE_LOG_H
 #define GRING_BASE_LOG_H

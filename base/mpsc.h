@@ -1,13 +1,15 @@
 /*
  * A queue with many producers and one consumer, intrusive and lock-free.
  *
- * The argument. Producers push onto a stack with a compare-and-swap; the consumer takes the whole stack with one
- * exchange and turns it round, so it hands out what it took in the order of arrival. Nobody pops single nodes from
- * the shared stack, so there is no ABA: a producer's expected head may be any old value, and if it is again the head
- * then it is the right one to put below. A node belongs to its producer before the push, to the consumer after it.
+ * The argument. Producers push onto a stack with a compare-and-swap; the consumer takes the
+ * whole stack with one exchange and turns it round, so it hands out what it took in the order of
+ * arrival. Nobody pops single nodes from the shared stack, so there is no ABA: a producer's
+ * expected head may be any old value, and if it is again the head then it is the right one to
+ * put below. A node belongs to its producer before the push, to the consumer after it.
  *
  *   push   release: what the producer wrote into the node is seen by whoever takes it.
- *   take   acquire: pairs with every push of the chain, because each later compare-and-swap continues the release
+ *   take   acquire: pairs with every push of the chain, because each later compare-and-swap
+ *          continues the release
  *          sequence of the one before it.
  */
 #ifndef GRING_BASE_MPSC_H
@@ -45,7 +47,8 @@ static inline bool mpsc_empty(struct mpsc *queue)
     return !atomic_load_explicit(&queue->top, memory_order_relaxed);
 }
 
-/* All nodes, oldest first, linked by next; NULL when there are none. Only the consumer may call it. */
+/* All nodes, oldest first, linked by next; NULL when there are none. Only the consumer may call
+ * it. */
 static inline struct mpsc_node *mpsc_take_all(struct mpsc *queue)
 {
     struct mpsc_node *node = atomic_exchange_explicit(&queue->top, NULL, memory_order_acquire);

@@ -1,10 +1,12 @@
 /*
- * Records of one size, dense, for one thread: taken and returned in O(1), last returned first taken (warm).
+ * Records of one size, dense, for one thread: taken and returned in O(1), last returned first
+ * taken (warm).
  *
  *   chunk -> [ next | record record record ... ]     64 KiB each, kept until slab_destroy
  *
- * Memory is not zeroed. slab_each visits every record of every chunk, live or free: the caller's record must tell
- * which it is, so a free record must keep that field (the first pointer-sized bytes are used for the free list).
+ * Memory is not zeroed. slab_each visits every record of every chunk, live or free: the caller's
+ * record must tell which it is, so a free record must keep that field (the first pointer-sized
+ * bytes are used for the free list).
  */
 #ifndef GRING_BASE_SLAB_H
 #define GRING_BASE_SLAB_H
@@ -21,7 +23,8 @@ struct slab {
 void slab_init(struct slab *slab, size_t record_bytes);
 void slab_destroy(struct slab *slab);
 
-/* A new chunk's records are zero-filled, so "never used" can be told by a zero field. NULL: out of memory. */
+/* A new chunk's records are zero-filled, so "never used" can be told by a zero field. NULL: out
+ * of memory. */
 void *slab_take_slow(struct slab *slab);
 void slab_each(struct slab *slab, void (*visit)(void *record, void *arg), void *arg);
 

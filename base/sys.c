@@ -27,7 +27,8 @@ void *sys_reserve(size_t bytes, bool is_stack)
 
     if (start == MAP_FAILED)
         return NULL;
-    madvise(start, bytes, MADV_NOHUGEPAGE); /* else one touch could cost 2 MiB; EINVAL without THP is fine */
+    /* else one touch could cost 2 MiB; EINVAL without THP is fine */
+    madvise(start, bytes, MADV_NOHUGEPAGE);
     return start;
 }
 
@@ -85,7 +86,8 @@ void sys_eventfd_signal(int fd)
 {
     uint64_t one = 1;
 
-    /* It cannot block: the reader takes the whole count, and 2^64 signals do not happen in between. */
+    /* It cannot block: the reader takes the whole count, and 2^64 signals do not happen in
+     * between. */
     while (write(fd, &one, sizeof one) < 0 && errno == EINTR)
         ;
 }

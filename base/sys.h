@@ -1,6 +1,7 @@
 /*
- * Every system call of ours that is not io_uring's and not the clock's. Replaceable at link time, so that tests can
- * refuse memory, descriptors and advice.
+ * The system calls that a test may want to refuse: memory, guards, descriptors, futexes.
+ * Replaceable at link time. What only asks the kernel about itself, or belongs to one verb of
+ * the API, is called where it is needed.
  *
  * Unless a line says otherwise a call returns 0 or a result, or -errno.
  */
@@ -14,7 +15,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* Address space without memory: private, zero-filled, not counted against overcommit, no huge pages. NULL: errno. */
+/* Address space without memory: private, zero-filled, not counted against overcommit, no huge
+ * pages. NULL: errno. */
 void *sys_reserve(size_t bytes, bool is_stack);
 void sys_unreserve(void *start, size_t bytes);
 /* Gives the pages back; they read as zero afterwards. */
@@ -39,7 +41,8 @@ void sys_futex_wake_all(atomic_uint *word);
 /* Sleeps for a short time; for back-off only. */
 void sys_pause_ns(int64_t ns);
 
-/* Threads of this process that none of ours explains: not counting `ours` and the kernel's io_uring workers. */
+/* Threads of this process that none of ours explains: not counting `ours` and the kernel's
+ * io_uring workers. */
 int sys_foreign_thread_count(int ours);
 
 /* The file's text into `text`, ended with 0 and without its last newline. -errno. */

@@ -17,7 +17,8 @@ static void *serve(void *arg)
     char buf[4096];
     ssize_t size;
 
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* fails on unix sockets, which need none */
+    /* fails on unix sockets, which need none */
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     while ((size = gring_recv(fd, buf, sizeof buf, 0)) > 0)
         if (gring_send(fd, buf, (size_t)size, 0) < size)
             break;
@@ -31,7 +32,8 @@ static int accept_patiently(int listener)
     int fd;
 
     while ((fd = gring_accept4(listener, NULL, NULL, SOCK_CLOEXEC)) < 0) {
-        if (errno != EMFILE && errno != ENFILE && errno != ENOMEM && errno != ENOBUFS && errno != ECONNABORTED)
+        if (errno != EMFILE && errno != ENFILE && errno != ENOMEM && errno != ENOBUFS &&
+            errno != ECONNABORTED)
             return -1;
         if (gring_sleep(10 * GRING_MS) < 0)
             return -1;

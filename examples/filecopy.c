@@ -2,8 +2,8 @@
  * filecopy - copies a file while a heartbeat goes on: regular files block nobody.
  *
  * Usage: filecopy FROM TO
- * Reads and writes 256 KiB at a time and makes it durable with fsync. Prints how many heartbeats of one millisecond came
- * meanwhile, and how late the latest was.
+ * Reads and writes 256 KiB at a time and makes it durable with fsync. Prints how many heartbeats
+ * of one millisecond came meanwhile, and how late the latest was.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -50,8 +50,8 @@ static void *copy_files(void *arg)
     if (failed)
         perror("filecopy");
     else
-        printf("copied; %llu heartbeats, the latest %.2f ms late\n", (unsigned long long)pulse.beats,
-               (double)pulse.latest / 1e6);
+        printf("copied; %llu heartbeats, the latest %.2f ms late\n",
+               (unsigned long long)pulse.beats, (double)pulse.latest / 1e6);
     if (to >= 0)
         gring_close(to);
     if (from >= 0)

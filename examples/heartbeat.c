@@ -2,8 +2,9 @@
  * heartbeat - a periodic report that stays on time beside a long computation.
  *
  * Usage: heartbeat [SECONDS]
- * A task computes without end; gring_checkpoint in its loop costs a counter and gives way when its slice of 1 ms is used up.
- * The report, a high-priority task, comes every 100 ms; what it prints as "late" is what the computation took from it.
+ * A task computes without end; gring_checkpoint in its loop costs a counter and gives way when
+ * its slice of 1 ms is used up. The report, a high-priority task, comes every 100 ms; what it
+ * prints as "late" is what the computation took from it.
  */
 #include <greenring/greenring.h>
 #include <stdio.h>
@@ -22,8 +23,8 @@ static int report(void *arg, const gring_tick *tick)
 {
     const uint64_t *wanted = arg;
 
-    printf("beat %llu, %.2f ms late, %llu missed\n", (unsigned long long)tick->n, (double)tick->late / 1e6,
-           (unsigned long long)tick->missed);
+    printf("beat %llu, %.2f ms late, %llu missed\n", (unsigned long long)tick->n,
+           (double)tick->late / 1e6, (unsigned long long)tick->missed);
     return tick->n + 1 >= *wanted ? -1 : 0;
 }
 

@@ -2,8 +2,8 @@
  * proxy - a TCP proxy: two tasks per connection, one for each direction.
  *
  * Usage: proxy LISTEN UPSTREAM       for example  proxy tcp:127.0.0.1:8000 tcp:127.0.0.1:7000
- * Each client gets a connection of its own to the upstream. A half-close travels on: when one side has no more to say,
- * the other may still finish. Serves until it is stopped by a signal.
+ * Each client gets a connection of its own to the upstream. A half-close travels on: when one
+ * side has no more to say, the other may still finish. Serves until it is stopped by a signal.
  */
 #include <errno.h>
 #include <greenring/greenring.h>
@@ -37,7 +37,8 @@ static void set_nodelay(int fd)
 {
     int on = 1;
 
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* fails on unix sockets, which need none */
+    /* fails on unix sockets, which need none */
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }
 
 static void *serve(void *arg)
@@ -50,7 +51,8 @@ static void *serve(void *arg)
         set_nodelay(client), set_nodelay(server);
         pump(&there);
         while (gring_wait(other, NULL) < 0)
-            gring_shutdown(server, SHUT_RDWR), gring_shutdown(client, SHUT_RDWR); /* we are being ended: so is it */
+            /* we are being ended: so is it */
+            gring_shutdown(server, SHUT_RDWR), gring_shutdown(client, SHUT_RDWR);
         gring_drop(other);
     }
     if (server >= 0)
@@ -70,9 +72,11 @@ static void *listen_and_accept(void *endpoint)
 
         if (fd >= 0 && gring_spawn_n(serve, (void *)(intptr_t)fd) < 0)
             gring_close(fd);
-        if (fd < 0 && errno != EMFILE && errno != ENFILE && errno != ENOMEM && errno != ECONNABORTED)
+        if (fd < 0 && errno != EMFILE && errno != ENFILE && errno != ENOMEM &&
+            errno != ECONNABORTED)
             return perror("proxy: accept"), gring_fail(errno);
-        if (fd < 0 && gring_sleep(10 * GRING_MS) < 0) /* out of descriptors: some connection will end */
+        /* out of descriptors: some connection will end */
+        if (fd < 0 && gring_sleep(10 * GRING_MS) < 0)
             return gring_fail(errno);
     }
 }

@@ -2,8 +2,8 @@
  * sleep_sort - sorts numbers by sleeping that many milliseconds each, all at once.
  *
  * Usage: sleep_sort NUMBER...
- * Prints the numbers in ascending order, one a line. Takes as long as the largest of them, not as their sum: a sleeping
- * task costs a timer and a parked stack, no thread.
+ * Prints the numbers in ascending order, one a line. Takes as long as the largest of them, not
+ * as their sum: a sleeping task costs a timer and a parked stack, no thread.
  */
 #include <greenring/greenring.h>
 #include <stdio.h>
@@ -32,6 +32,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: sleep_sort NUMBER...\n");
         return 2;
     }
-    config.flags = GRING_RUN_DRAIN; /* main returns at once: wait for the sleepers instead of ending them */
+    /* main returns at once: wait for the sleepers instead of ending them */
+    config.flags = GRING_RUN_DRAIN;
     return gring_run_with(&config, sort, argv + 1, NULL) != 0;
 }

@@ -7,9 +7,10 @@
 #include "runtime/hub.h"
 
 /*
- * Nothing is ready and no timer is armed: how long may the hub sleep? Forever while a completion, a job or another
- * thread of the process can wake it. Otherwise all tasks wait for each other: they are named, the main task's wait
- * fails with EDEADLK, and the answer is 0. A main task in a wait that has no error path: abort, after the names.
+ * Nothing is ready and no timer is armed: how long may the hub sleep? Forever while a
+ * completion, a job or another thread of the process can wake it. Otherwise all tasks wait for
+ * each other: they are named, the main task's wait fails with EDEADLK, and the answer is 0. A
+ * main task in a wait that has no error path: abort, after the names.
  */
 gring_ns census_time_to_sleep(struct gring_hub *hub);
 

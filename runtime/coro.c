@@ -28,10 +28,11 @@ struct transfer {
 };
 
 extern void *fcontext_make(void *top, size_t size, void (*fn)(void)) __asm__(GRING_FCONTEXT_MAKE);
-extern struct transfer fcontext_ontop(void *to, void *data,
-                                      struct transfer (*landing)(struct transfer)) __asm__(GRING_FCONTEXT_ONTOP);
+extern struct transfer fcontext_ontop(
+    void *to, void *data,
+    struct transfer (*landing)(struct transfer)) __asm__(GRING_FCONTEXT_ONTOP);
 
-/* ---- sanitizers ---------------------------------------------------------------------------------------------- */
+/* ---- sanitizers ------------------------------------------------------------------------------ */
 
 #ifdef CORO_ASAN
 static _Thread_local struct coro *asan_leaving; /* whose bounds the landing side learns */
@@ -39,7 +40,8 @@ static _Thread_local struct coro *asan_leaving; /* whose bounds the landing side
 static void sanitizer_leave(struct coro *from, struct coro *to, bool for_good)
 {
     asan_leaving = for_good ? NULL : from;
-    __sanitizer_start_switch_fiber(for_good ? NULL : &from->asan_fake_stack, to->asan_bottom, to->asan_bytes);
+    __sanitizer_start_switch_fiber(for_good ? NULL : &from->asan_fake_stack, to->asan_bottom,
+                                   to->asan_bytes);
 }
 
 static void sanitizer_land(void *fake_stack)
@@ -77,7 +79,7 @@ void coro_unpoison(struct coro *coro)
 }
 #endif
 
-/* ---- switching ----------------------------------------------------------------------------------------------- */
+/* ---- switching ------------------------------------------------------------------------------- */
 
 static struct transfer land(struct transfer transfer)
 {
@@ -94,8 +96,8 @@ static void *continuation(struct coro *coro)
 }
 
 /*
- * Kept out of line, with the jump as its last act: all suspended coros then return to the same place, the one that
- * the processor predicts.
+ * Kept out of line, with the jump as its last act: all suspended coros then return to the same
+ * place, the one that the processor predicts.
  */
 #if !defined(CORO_ASAN) && !defined(CORO_TSAN)
 __attribute__((noinline)) void coro_switch(struct coro *from, struct coro *to)
@@ -146,7 +148,7 @@ _Noreturn void coro_abandon(struct coro *from, struct coro *to)
     abort();
 }
 
-/* ---- making -------------------------------------------------------------------------------------------------- */
+/* ---- making ---------------------------------------------------------------------------------- */
 
 void coro_init(struct coro *coro, char *bottom, char *top, void (*entry)(void))
 {

@@ -2,10 +2,12 @@
  * A coro: a stack and the place where it goes on. The only file that knows fcontext is coro.c.
  *
  *   context == NULL   begins at entry() on an empty stack when it is switched to
- *   context != NULL   suspended in coro_switch; the context is the stack pointer below its saved registers
+ *   context != NULL   suspended in coro_switch; the context is the stack pointer below its saved
+ *   registers
  *
- * Every switch is ontop_fcontext with a landing function that stores where the switcher stopped: the way back is then
- * a `ret` that the processor predicted, where jump_fcontext leaves by an indirect jump and unbalances the prediction.
+ * Every switch is ontop_fcontext with a landing function that stores where the switcher stopped:
+ * the way back is then a `ret` that the processor predicted, where jump_fcontext leaves by an
+ * indirect jump and unbalances the prediction.
  *
  * An entry calls coro_begin() first and never returns.
  */
@@ -52,15 +54,18 @@ void coro_init(struct coro *coro, char *bottom, char *top, void (*entry)(void));
 void coro_init_thread(struct coro *coro);
 void coro_destroy(struct coro *coro);
 
-/* Suspends `from`, the running one, and goes on in `to`; returns when somebody switches to `from`. */
+/* Suspends `from`, the running one, and goes on in `to`; returns when somebody switches to
+ * `from`. */
 void coro_switch(struct coro *from, struct coro *to);
 
-/* Goes on in `to` for good: the frames of `from` are abandoned, and it begins afresh when it is next switched to. */
+/* Goes on in `to` for good: the frames of `from` are abandoned, and it begins afresh when it is
+ * next switched to. */
 _Noreturn void coro_abandon(struct coro *from, struct coro *to);
 
 void coro_begin(void);
 
-/* Recycled stack memory below the caller's frame: nobody may touch it until coro_unpoison. Free without ASan. */
+/* Recycled stack memory below the caller's frame: nobody may touch it until coro_unpoison. Free
+ * without ASan. */
 void coro_poison(struct coro *coro);
 void coro_unpoison(struct coro *coro);
 

@@ -14,7 +14,7 @@ _Thread_local struct gring_hub *hub_of_thread;
 
 enum { NO_MEMORY_PAUSE_NS = 1000 * 1000 };
 
-/* ---- lanes --------------------------------------------------------------------------------------------------- */
+/* ---- lanes ----------------------------------------------------------------------------------- */
 
 static uint64_t next_random(struct gring_hub *hub)
 {
@@ -96,9 +96,10 @@ static void account_lanes(struct gring_hub *hub)
     }
 }
 
-/* ---- switching ----------------------------------------------------------------------------------------------- */
+/* ---- switching ------------------------------------------------------------------------------- */
 
-/* The next task of this turn, or NULL: back to the loop. A husk's place in the lane is just passed. */
+/* The next task of this turn, or NULL: back to the loop. A husk's place in the lane is just
+ * passed. */
 static struct gring_task *take_next(struct gring_hub *hub)
 {
     while (hub->turn_left) {
@@ -129,7 +130,8 @@ static struct coro *enter_task(struct gring_hub *hub, struct gring_task *next)
     return next->coro;
 }
 
-/* One place from which every suspended coro goes on, so that the return is predicted. errno is each one's own. */
+/* One place from which every suspended coro goes on, so that the return is predicted. errno is
+ * each one's own. */
 static __attribute__((noinline)) void go_on(struct gring_hub *hub, struct coro *from)
 {
     struct coro *to = enter_task(hub, take_next(hub));
@@ -182,11 +184,12 @@ _Noreturn void hub_leave_stack(struct gring_hub *hub, struct coro *coro)
 
     coro->context = NULL;
     stack_return(coro);
-    to = enter_task(hub, take_next(hub)); /* may be this very coro, taken anew: then it begins at its top */
+    /* may be this very coro, taken anew: then it begins at its top */
+    to = enter_task(hub, take_next(hub));
     coro_abandon(coro, to);
 }
 
-/* ---- the five words ------------------------------------------------------------------------------------------ */
+/* ---- the five words -------------------------------------------------------------------------- */
 
 static void run_ready(struct gring_hub *hub)
 {
@@ -212,7 +215,8 @@ static void fire_timers(struct gring_hub *hub)
 
     hub->now = hub_read_clock(hub);
     wheel_advance(&hub->wheel, hub->now);
-    while ((timer = wheel_take_due(&hub->wheel))) { /* each was armed before this turn's time: finite */
+    /* each was armed before this turn's time: finite */
+    while ((timer = wheel_take_due(&hub->wheel))) {
         struct hub_timer *due = CONTAINER_OF(timer, struct hub_timer, timer);
 
         due->on_fire(due);
@@ -234,8 +238,8 @@ static gring_ns time_to_sleep(struct gring_hub *hub)
 
 static bool kernel_has_work(struct gring_hub *hub)
 {
-    return ring_unsubmitted(&hub->ops.ring) || !list_empty(&hub->ops.backlog) || !list_empty(&hub->ops.cancels) ||
-           ring_wants_enter(&hub->ops.ring);
+    return ring_unsubmitted(&hub->ops.ring) || !list_empty(&hub->ops.backlog) ||
+           !list_empty(&hub->ops.cancels) || ring_wants_enter(&hub->ops.ring);
 }
 
 static void enter(struct gring_hub *hub)
@@ -250,7 +254,8 @@ static void enter(struct gring_hub *hub)
     error = ops_enter(&hub->ops, wait);
     mailbox_awake(&hub->mailbox);
     if (error == -EAGAIN && !ring_has_completions(&hub->ops.ring))
-        sys_pause_ns(NO_MEMORY_PAUSE_NS); /* the kernel has no memory for requests: let it find some */
+        /* the kernel has no memory for requests: let it find some */
+        sys_pause_ns(NO_MEMORY_PAUSE_NS);
 }
 
 /* Nothing was ready, and the kernel had nothing either: whoever waits for that moment goes on. */
@@ -288,7 +293,7 @@ static void hub_loop(void)
     }
 }
 
-/* ---- beginning and end --------------------------------------------------------------------------------------- */
+/* ---- beginning and end ----------------------------------------------------------------------- */
 
 static void init_fields(struct gring_hub *hub, const struct hub_config *config)
 {
@@ -370,7 +375,8 @@ close_mailbox:
     return error;
 }
 
-/* The mailbox's read is the last op: cancelled, and reaped here, because the loop will not run again. */
+/* The mailbox's read is the last op: cancelled, and reaped here, because the loop will not run
+ * again. */
 static void end_mailbox_read(struct gring_hub *hub)
 {
     if (hub->mailbox.watched)

@@ -4,15 +4,18 @@
  *      ┌─► ready ──► timers ──► mail ──► enter ──► reap ─┐
  *      └──────────────────────────────────────────────────┘
  *
- *   ready    runs at most TURN_TASKS tasks; a parking task switches straight to the next, the loop's own stack is
+ *   ready    runs at most TURN_TASKS tasks; a parking task switches straight to the next, the
+ *            loop's own stack is
  *            visited only when none is left or the turn is used up
  *   timers   time moves once a turn; due timers make tasks ready
  *   mail     requests of other threads
- *   enter    one enter submits everything queued and, if nobody is ready, waits until the nearest timer
+ *   enter    one enter submits everything queued and, if nobody is ready, waits until the
+ *            nearest timer
  *   reap     completions make tasks ready; no user code runs here
  *
- * Bounded turns are what keeps ready tasks, completions and timers from starving each other. Of the three lanes the
- * higher goes first, but a lane that was passed over for LANE_PATIENCE turns gets one run.
+ * Bounded turns are what keeps ready tasks, completions and timers from starving each other. Of
+ * the three lanes the higher goes first, but a lane that was passed over for LANE_PATIENCE turns
+ * gets one run.
  */
 #ifndef GRING_RUNTIME_HUB_H
 #define GRING_RUNTIME_HUB_H
@@ -74,7 +77,8 @@ struct gring_hub {
 };
 
 /* Tasks do not migrate, so the compiler may keep what it reads here across a switch. */
-extern _Thread_local struct gring_hub *hub_of_thread __attribute__((tls_model("initial-exec"), visibility("hidden")));
+extern _Thread_local struct gring_hub *hub_of_thread
+    __attribute__((tls_model("initial-exec"), visibility("hidden")));
 
 static inline struct gring_hub *hub_self(void)
 {
@@ -86,16 +90,18 @@ int hub_open(struct gring_hub *hub, const struct hub_config *config);
 /* On the hub's thread, when the last task, the main one, has ended. */
 void hub_close(struct gring_hub *hub);
 
-/* ---- called by wait and task --------------------------------------------------------------------------------- */
+/* ---- called by wait and task ----------------------------------------------------------------- */
 
-/* Parks the running task until task_ready, which may come only from the loop or from another task. */
+/* Parks the running task until task_ready, which may come only from the loop or from another
+ * task. */
 void hub_park(struct gring_task *task);
 
 /* Behind everybody that is ready. */
 void hub_yield(struct gring_task *task);
 
-/* The running task's coro has nothing more to do: goes on with the next unstarted task, which is then `running`, on
- * this very stack; or gives the stack back and leaves for good, to return when the coro is taken again. */
+/* The running task's coro has nothing more to do: goes on with the next unstarted task, which is
+ * then `running`, on this very stack; or gives the stack back and leaves for good, to return
+ * when the coro is taken again. */
 void hub_next_task(struct gring_hub *hub, struct coro *coro);
 _Noreturn void hub_leave_stack(struct gring_hub *hub, struct coro *coro);
 

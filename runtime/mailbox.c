@@ -21,8 +21,8 @@ void mailbox_close(struct mailbox *mailbox)
 void mailbox_post(struct mailbox *mailbox, struct mail *mail)
 {
     mpsc_push(&mailbox->queue, &mail->node);
-    /* The push before the look at `asleep`; pairs with the fence in mailbox_may_sleep. From here on the mail may be
-     * gone: only the mailbox is touched. */
+    /* The push before the look at `asleep`; pairs with the fence in mailbox_may_sleep. From here
+     * on the mail may be gone: only the mailbox is touched. */
     atomic_thread_fence(memory_order_seq_cst);
     if (atomic_load_explicit(&mailbox->asleep, memory_order_relaxed) &&
         atomic_exchange_explicit(&mailbox->asleep, false, memory_order_relaxed))
@@ -51,7 +51,8 @@ static void read_done(struct op *op)
 
 static void watch(struct mailbox *mailbox, struct ops *ops)
 {
-    prep_read(&mailbox->read, mailbox->event_fd, &mailbox->signal_count, sizeof mailbox->signal_count, 0);
+    prep_read(&mailbox->read, mailbox->event_fd, &mailbox->signal_count,
+              sizeof mailbox->signal_count, 0);
     mailbox->read.on_descriptor = false;
     mailbox->read.on_done = read_done;
     mailbox->watched = ops_submit(ops, &mailbox->read) == 0;

@@ -10,7 +10,8 @@
 
 enum { THREAD_STACK_BYTES = 512 * 1024 }; /* resolvers and NSS modules want far more than 64 KiB */
 
-struct class {
+struct class
+{
     const char *thread_name;
     int thread_limit;
     pthread_mutex_t lock;
@@ -23,20 +24,37 @@ struct class {
     bool stopping;
 };
 
-#define CLASS(index, name, limit)                                                                                      \
-    [index] = { .thread_name = name,                                                                                   \
-                .thread_limit = limit,                                                                                 \
-                .lock = PTHREAD_MUTEX_INITIALIZER,                                                                     \
-                .work = PTHREAD_COND_INITIALIZER,                                                                      \
-                .gone = PTHREAD_COND_INITIALIZER,                                                                      \
+#define CLASS(index, name, limit)                                                                  \
+    [index] = { .thread_name = name,                                                               \
+                .thread_limit = limit,                                                             \
+                .lock = PTHREAD_MUTEX_INITIALIZER,                                                 \
+                .work = PTHREAD_COND_INITIALIZER,                                                  \
+                .gone = PTHREAD_COND_INITIALIZER,                                                  \
                 .queue = { &classes[index].queue, &classes[index].queue } }
 
 static struct class classes[OFFLOAD_CLASS_COUNT] = {
     CLASS(OFFLOAD_NAMES, "gring-names", 8),
-    CLASS(OFFLOAD_FILES, "gring-files", 64), /* one waiting FIFO each: more than that would wait for each other */
+    /* one waiting FIFO each: more than that would wait for each other */
+    CLASS(OFFLOAD_FILES, "gring-files", 64),
 };
 
-/* ---- on the threads ------------------------------------------------------------------------------------------ */
+static void class_forget(struct class *class)
+{
+    *class =
+        (struct class){ .thread_name = class->thread_name, .thread_limit = class->thread_limit };
+    pthread_mutex_init(&class->lock, NULL);
+    pthread_cond_init(&class->work, NULL);
+    pthread_cond_init(&class->gone, NULL);
+    list_init(&class->queue);
+}
+
+void offload_forget(void)
+{
+    for (int index = 0; index < OFFLOAD_CLASS_COUNT; index++)
+        class_forget(&classes[index]);
+}
+
+/* ---- on the threads -------------------------------------------------------------------------- */
 
 /* NULL: the thread is to end. */
 static struct offload_job *wait_for_job(struct class *class)
@@ -105,7 +123,7 @@ static int make_thread(struct class *class)
     return -error;
 }
 
-/* ---- on the hub ---------------------------------------------------------------------------------------------- */
+/* ---- on the hub ------------------------------------------------------------------------------ */
 
 static void deliver_done(struct mail *mail)
 {
@@ -120,7 +138,8 @@ static void deliver_done(struct mail *mail)
 
 static bool ensure_thread(struct class *class)
 {
-    if ((size_t)class->idle_count <= class->queue_length && class->thread_count < class->thread_limit)
+    if ((size_t) class->idle_count <= class->queue_length &&
+        class->thread_count < class->thread_limit)
         (void)make_thread(class);
     return class->thread_count > 0;
 }
@@ -146,7 +165,8 @@ int offload_start(struct gring_hub *hub, struct offload_job *job, enum offload_c
     return has_thread ? 0 : -EAGAIN;
 }
 
-/* Queued: taken back. Running: its thread will discard it. Finished: its mail is under way, and discards it. */
+/* Queued: taken back. Running: its thread will discard it. Finished: its mail is under way, and
+ * discards it. */
 void offload_abandon(struct offload_job *job)
 {
     struct class *class = &classes[job->class_index];

@@ -1,14 +1,17 @@
 /*
- * Threads for what cannot be asked of the kernel without blocking: name look-ups, and opening what waits (a FIFO).
+ * Threads for what cannot be asked of the kernel without blocking: name look-ups, and opening
+ * what waits (a FIFO).
  *
  *    hub: offload_start ──► queue ──► thread: job->run ──► mail ──► hub: job->on_done
  *                                         └── abandoned meanwhile ──► thread: job->discard
  *
- * A job belongs to the pool from offload_start until on_done, which runs on the hub's loop; or, if it was abandoned,
- * until discard, on whatever thread is at hand. So whoever waits can leave at any moment: a job owns all its memory.
+ * A job belongs to the pool from offload_start until on_done, which runs on the hub's loop; or,
+ * if it was abandoned, until discard, on whatever thread is at hand. So whoever waits can leave
+ * at any moment: a job owns all its memory.
  *
- * Each class has threads of its own, so that a full one does not starve another. They are made as they are needed, up to
- * the class's limit, block all signals, and end at offload_stop, which does not wait for abandoned jobs.
+ * Each class has threads of its own, so that a full one does not starve another. They are made
+ * as they are needed, up to the class's limit, block all signals, and end at offload_stop, which
+ * does not wait for abandoned jobs.
  */
 #ifndef GRING_RUNTIME_OFFLOAD_H
 #define GRING_RUNTIME_OFFLOAD_H
@@ -25,7 +28,8 @@ enum offload_class { OFFLOAD_NAMES, OFFLOAD_FILES, OFFLOAD_CLASS_COUNT };
 struct offload_job {
     void (*run)(struct offload_job *job);     /* on a thread of the pool */
     void (*on_done)(struct offload_job *job); /* on the hub's loop */
-    void (*discard)(struct offload_job *job); /* instead of on_done, if abandoned; undoes and frees */
+    /* instead of on_done, if abandoned; undoes and frees */
+    void (*discard)(struct offload_job *job);
     struct mail mail;
     struct list link; /* while queued */
     struct gring_hub *hub;
@@ -41,6 +45,9 @@ void offload_abandon(struct offload_job *job);
 
 /* Threads of ours that exist now, for the census. */
 int offload_thread_count(void);
+
+/* In the child of a fork: the threads are the parent's, and so is whoever holds a lock. */
+void offload_forget(void);
 
 /* Ends the threads but those that are busy with an abandoned job: they stay for a later run. */
 void offload_stop(void);

@@ -12,8 +12,8 @@
 
 enum { SIGNAL_STACK_BYTES = 64 * 1024 };
 
-/* Only the name and numbers of a task that does not run now are read; snprintf of integers and strings does not
- * allocate in glibc, which is what makes it fit for this place. */
+/* Only the name and numbers of the task that stands still in the fault are read; snprintf of
+ * integers and strings does not allocate in glibc, which is what makes it fit for this place. */
 static void name_the_task(struct gring_hub *hub, const struct coro *coro, const void *address)
 {
     const struct gring_task *task = hub->running;
@@ -22,13 +22,16 @@ static void name_the_task(struct gring_hub *hub, const struct coro *coro, const 
 
     if (task && task->coro == coro)
         length = snprintf(line, sizeof line,
-                          "greenring: stack overflow in task %llu%s%s: it has used up its %zu KiB; spawn it with a "
+                          "greenring: stack overflow in task %llu%s%s: it has used up its %zu KiB; "
+                          "spawn it with a "
                           "larger stack_size (fault at %p)\n",
-                          (unsigned long long)task->id, *task_name(task) ? " " : "", task_name(task),
-                          stack_usable_bytes(coro->pool) / 1024, address);
+                          (unsigned long long)task->id, *task_name(task) ? " " : "",
+                          task_name(task), stack_usable_bytes(coro->pool) / 1024, address);
     else
-        length = snprintf(line, sizeof line, "greenring: stack overflow on the hub's own stack, in a callback (fault at %p)\n",
-                          address);
+        length = snprintf(
+            line, sizeof line,
+            "greenring: stack overflow on the hub's own stack, in a callback (fault at %p)\n",
+            address);
     if (write(STDERR_FILENO, line, (size_t)length) < 0)
         return;
 }
@@ -48,14 +51,16 @@ static bool disposition_is_default(void)
 {
     struct sigaction now;
 
-    return sigaction(SIGSEGV, NULL, &now) == 0 && !(now.sa_flags & SA_SIGINFO) && now.sa_handler == SIG_DFL;
+    return sigaction(SIGSEGV, NULL, &now) == 0 && !(now.sa_flags & SA_SIGINFO) &&
+           now.sa_handler == SIG_DFL;
 }
 
 static bool disposition_is_ours(void)
 {
     struct sigaction now;
 
-    return sigaction(SIGSEGV, NULL, &now) == 0 && now.sa_flags & SA_SIGINFO && now.sa_sigaction == on_fault;
+    return sigaction(SIGSEGV, NULL, &now) == 0 && now.sa_flags & SA_SIGINFO &&
+           now.sa_sigaction == on_fault;
 }
 
 void overflow_watch(struct gring_hub *hub)

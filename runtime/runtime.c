@@ -14,17 +14,22 @@
 
 static _Atomic(struct gring_hub *) the_hub;
 static atomic_bool started;
+/* threads inside runtime_call or gring_post: the hub must not go */
+static atomic_int visitor_count;
 static bool in_fork_child;
 static enum runtime_end end_mode;
 static pthread_once_t fork_handler_once = PTHREAD_ONCE_INIT;
 
-/* The child has the parent's memory but none of its rings and threads: what was running is unreachable there. */
+/* The child has the parent's memory but none of its rings and threads: what was running is
+ * unreachable there. */
 static void become_inert(void)
 {
     if (!atomic_load(&started))
         return;
     hub_of_thread = NULL;
     atomic_store(&the_hub, NULL);
+    atomic_store(&visitor_count, 0);
+    offload_forget();
     atomic_store(&started, false);
     in_fork_child = true;
 }
@@ -73,7 +78,7 @@ int runtime_no_hub(void)
     return in_fork_child ? -ECHILD : -EPERM;
 }
 
-/* ---- the end ------------------------------------------------------------------------------------------------- */
+/* ---- the end --------------------------------------------------------------------------------- */
 
 static void kill_one(void *record, void *arg)
 {
@@ -117,30 +122,55 @@ static int await_others(struct gring_hub *hub, const char *what)
     return wait_outcome(&wait);
 }
 
+/* The real time that killed tasks may take before they are named; with a standing clock they may
+ * take for ever. */
+#define END_PATIENCE (5 * CLOCK_SECOND)
+
+static void name_the_stubborn(struct hub_timer *timer)
+{
+    (void)timer;
+    log_line(LOG_WARNING,
+             "the main task has ended, but %d s after they were killed these tasks have not:",
+             (int)(END_PATIENCE / CLOCK_SECOND));
+    census_name_tasks(hub_self());
+}
+
+static int await_killed(struct gring_hub *hub)
+{
+    struct hub_timer patience = { .on_fire = name_the_stubborn };
+    int error;
+
+    if (!hub->config.fake_time)
+        wheel_arm(&hub->wheel, &patience.timer, clock_after(hub_read_clock(hub), END_PATIENCE));
+    error = await_others(hub, "the end of the killed tasks");
+    wheel_disarm(&hub->wheel, &patience.timer);
+    return error;
+}
+
 static void end_other_tasks(struct gring_hub *hub)
 {
-    hub->main_task->shield_depth = 0;
+    hub->main_task->shield_depth = 1; /* whoever kills or throws at it now cannot hurry this */
     if (end_mode == RUNTIME_DRAIN && await_others(hub, "the drain of the other tasks") == -EDEADLK)
         log_line(LOG_ERROR, "the tasks named above will never end by themselves: they are killed");
     hub->ending = true;
     hub->config.max_tasks = 0;
     slab_each(&hub->tasks, kill_one, hub);
-    if (await_others(hub, "the end of the killed tasks") < 0)
-        CHECK_SAY(hub->live_count == 1, "killed tasks wait for each other in calls that cannot be interrupted");
+    if (await_killed(hub) < 0)
+        CHECK_SAY(hub->live_count == 1,
+                  "killed tasks wait for each other in calls that cannot be interrupted");
 }
 
-/* What is in the box; and abandoned jobs that had finished, whose mail is in it or about to be. */
+/* The main task's end wakes threads that wait for it; then what is in the box, and what visitors
+ * still put there; and abandoned jobs that had finished, whose mail is in it or about to be. */
 static void deliver_last_mail(struct gring_hub *hub)
 {
-    struct gring_task *running = hub->running;
-
-    hub->running = NULL; /* as on the loop: callbacks must not park */
+    hub->running = NULL;          /* as on the loop: callbacks must not park */
+    atomic_store(&the_hub, NULL); /* no more mail from here on, but from who is inside already */
     mailbox_deliver(&hub->mailbox);
-    while (hub->offload_count > 0) {
+    while (hub->offload_count > 0 || atomic_load(&visitor_count) > 0) {
         sys_pause_ns(CLOCK_MILLISECOND / 10);
         mailbox_deliver(&hub->mailbox);
     }
-    hub->running = running;
 }
 
 int runtime_stop(void *result)
@@ -149,12 +179,12 @@ int runtime_stop(void *result)
     struct gring_task *task = hub->main_task;
     int code;
 
+    task_check_frames(task);
     task_run_defers(task);
     end_other_tasks(hub);
-    deliver_last_mail(hub);
     code = task->code;
     task_end_main(task, result);
-    atomic_store_explicit(&the_hub, NULL, memory_order_release);
+    deliver_last_mail(hub);
     hub_close(hub);
     offload_stop();
     free(hub);
@@ -162,7 +192,25 @@ int runtime_stop(void *result)
     return code;
 }
 
-/* ---- calls from plain threads -------------------------------------------------------------------------------- */
+/* ---- calls from plain threads ---------------------------------------------------------------- */
+
+/*
+ * The visitor counts itself and then looks whether the hub is there; the end takes the hub away
+ * and then looks for visitors, all sequentially consistent: one of them sees the other.
+ */
+bool runtime_visit(struct gring_hub *hub)
+{
+    atomic_fetch_add(&visitor_count, 1);
+    if (hub && atomic_load(&the_hub) == hub)
+        return true;
+    runtime_leave();
+    return false;
+}
+
+void runtime_leave(void)
+{
+    atomic_fetch_sub(&visitor_count, 1);
+}
 
 struct call {
     struct mail mail;
@@ -177,17 +225,19 @@ static void run_call(struct mail *mail)
 
     call->fn(call->arg);
     atomic_store_explicit(&call->done, 1, memory_order_release);
-    sys_futex_wake_all(&call->done); /* by address only: the caller's frame may be gone, a spurious wake is harmless */
+    /* by address only: the caller's frame may be gone, a spurious wake is harmless */
+    sys_futex_wake_all(&call->done);
 }
 
 int runtime_call(struct gring_hub *hub, gring_cb fn, void *arg)
 {
     struct call call = { .mail.deliver = run_call, .fn = fn, .arg = arg };
 
-    if (hub != runtime_hub())
-        return in_fork_child ? -ECHILD : -EPERM;
+    if (!runtime_visit(hub))
+        return runtime_no_hub();
     mailbox_post(&hub->mailbox, &call.mail);
     while (!atomic_load_explicit(&call.done, memory_order_acquire))
         sys_futex_wait(&call.done, 0);
+    runtime_leave();
     return 0;
 }

@@ -14,9 +14,9 @@
 enum {
     COLOUR_COUNT = 32,
     COLOUR_BYTES = 64,
-    WARM_MAX = 256,               /* idle stacks per size that keep their pages */
-    TRIM_BATCH = 16,              /* stacks per trim: about 2 µs each */
-    GUARD_PAGES = 4,              /* assembly with a large frame may step over one */
+    WARM_MAX = 256,  /* idle stacks per size that keep their pages */
+    TRIM_BATCH = 16, /* stacks per trim: about 2 µs each */
+    GUARD_PAGES = 4, /* assembly with a large frame may step over one */
     REGION_SLOTS_MIN = 16,
     REGION_SLOTS_MAX = 4096,
     MAPPINGS_PER_GUARD = 2,
@@ -32,7 +32,7 @@ struct stack_region {
     struct coro coros[];
 };
 
-/* ---- guards -------------------------------------------------------------------------------------------------- */
+/* ---- guards ---------------------------------------------------------------------------------- */
 
 static bool guard_install_works(struct stacks *stacks)
 {
@@ -55,8 +55,10 @@ static bool guard_limit_reached(struct stacks *stacks)
         return false;
     if (!stacks->limit_reported)
         log_line(LOG_ERROR,
-                 "%zu stacks with guards fill vm.max_map_count=%zu (two mappings each on kernels before 6.13): raise it "
-                 "(sysctl -w vm.max_map_count=...) for more tasks", stacks->mapped_guard_count, sys_max_map_count());
+                 "%zu stacks with guards fill vm.max_map_count=%zu (two mappings each on kernels "
+                 "before 6.13): raise it "
+                 "(sysctl -w vm.max_map_count=...) for more tasks",
+                 stacks->mapped_guard_count, sys_max_map_count());
     stacks->limit_reported = true;
     return true;
 }
@@ -71,12 +73,14 @@ static void install_guard(struct stack_pool *pool, char *slot)
     CHECK_SAY(error == 0, "the kernel has no memory for a stack's guard pages");
 }
 
-/* ---- regions ------------------------------------------------------------------------------------------------- */
+/* ---- regions --------------------------------------------------------------------------------- */
 
 static void pool_init(struct stack_pool *pool, struct stacks *stacks, unsigned index)
 {
-    *pool = (struct stack_pool){ .stacks = stacks, .slot_bytes = (size_t)1 << (STACK_CLASS_MIN + index) };
-    pool->guard_bytes = stacks->page_bytes * (pool->slot_bytes > STACK_SIZE_MIN * 4 ? GUARD_PAGES : 1);
+    *pool = (struct stack_pool){ .stacks = stacks,
+                                 .slot_bytes = (size_t)1 << (STACK_CLASS_MIN + index) };
+    pool->guard_bytes =
+        stacks->page_bytes * (pool->slot_bytes > STACK_SIZE_MIN * 4 ? GUARD_PAGES : 1);
     pool->regions_tail = &pool->regions;
 }
 
@@ -94,7 +98,8 @@ void stacks_init(struct stacks *stacks, void (*entry)(void))
 static void region_free(struct stack_region *region)
 {
     for (size_t index = 0; index < region->carved_count; index++) {
-        coro_unpoison(&region->coros[index]); /* the address range may become somebody else's memory */
+        /* the address range may become somebody else's memory */
+        coro_unpoison(&region->coros[index]);
         coro_destroy(&region->coros[index]);
     }
     sys_unreserve(region->start, region->bytes);
@@ -136,7 +141,8 @@ static struct stack_region *region_new(struct stack_pool *pool, size_t slot_coun
     return region;
 }
 
-/* As many again as there are, within bounds: few mappings for many stacks, little address space for few. */
+/* As many again as there are, within bounds: few mappings for many stacks, little address space
+ * for few. */
 static size_t next_region_slots(const struct stack_pool *pool)
 {
     size_t count = pool->slot_count;
@@ -170,8 +176,10 @@ static void report_no_space(struct stack_pool *pool)
 {
     if (!pool->stacks->no_space_reported)
         log_line(LOG_ERROR,
-                 "no address space for another stack of %zu KiB: raise RLIMIT_AS (ulimit -v), allow overcommit "
-                 "(vm.overcommit_memory=0 or 1), or use smaller stacks", pool->slot_bytes / 1024);
+                 "no address space for another stack of %zu KiB: raise RLIMIT_AS (ulimit -v), "
+                 "allow overcommit "
+                 "(vm.overcommit_memory=0 or 1), or use smaller stacks",
+                 pool->slot_bytes / 1024);
     pool->stacks->no_space_reported = true;
 }
 
@@ -218,13 +226,14 @@ static struct coro *carve(struct stack_pool *pool)
     size_t colour = index % COLOUR_COUNT * COLOUR_BYTES;
 
     install_guard(pool, slot);
-    coro_init(coro, slot + pool->guard_bytes, slot + pool->slot_bytes - colour, pool->stacks->entry);
+    coro_init(coro, slot + pool->guard_bytes, slot + pool->slot_bytes - colour,
+              pool->stacks->entry);
     coro->pool = pool;
     pool->uncarved_count--;
     return coro;
 }
 
-/* ---- pools --------------------------------------------------------------------------------------------------- */
+/* ---- pools ----------------------------------------------------------------------------------- */
 
 static unsigned class_of(size_t bytes)
 {
@@ -251,7 +260,8 @@ size_t stack_usable_bytes(const struct stack_pool *pool)
     return pool->slot_bytes - pool->guard_bytes;
 }
 
-/* With guards that can fail the guard is installed now, not at the first run, which must not fail. */
+/* With guards that can fail the guard is installed now, not at the first run, which must not
+ * fail. */
 static int reserve_guarded(struct stack_pool *pool)
 {
     if (pool->idle_count > pool->reserved_count)
@@ -299,11 +309,12 @@ void stack_return(struct coro *coro)
     pool->idle[pool->idle_count++] = coro;
 }
 
-/* ---- giving memory back -------------------------------------------------------------------------------------- */
+/* ---- giving memory back ---------------------------------------------------------------------- */
 
 static void discard(struct stack_pool *pool, struct coro *coro)
 {
-    uintptr_t slot_end = ((uintptr_t)coro->top + pool->stacks->page_bytes - 1) & -pool->stacks->page_bytes;
+    uintptr_t slot_end =
+        ((uintptr_t)coro->top + pool->stacks->page_bytes - 1) & -pool->stacks->page_bytes;
     char *bottom = (char *)slot_end - pool->slot_bytes + pool->guard_bytes;
 
     coro->context = NULL; /* its frames are gone: it begins afresh */
@@ -332,13 +343,15 @@ bool stacks_trim(struct stacks *stacks)
     return trimmed;
 }
 
-/* ---- overflow ------------------------------------------------------------------------------------------------ */
+/* ---- overflow -------------------------------------------------------------------------------- */
 
-static struct coro *guard_owner_in(const struct stack_pool *pool, struct stack_region *region, const char *address)
+static struct coro *guard_owner_in(const struct stack_pool *pool, struct stack_region *region,
+                                   const char *address)
 {
     size_t offset = (size_t)(address - region->start);
 
-    if (address < region->start || offset >= region->bytes || offset % pool->slot_bytes >= pool->guard_bytes)
+    if (address < region->start || offset >= region->bytes ||
+        offset % pool->slot_bytes >= pool->guard_bytes)
         return NULL;
     if (offset / pool->slot_bytes >= region->carved_count)
         return NULL;
@@ -348,7 +361,8 @@ static struct coro *guard_owner_in(const struct stack_pool *pool, struct stack_r
 struct coro *stacks_guard_owner(struct stacks *stacks, const void *address)
 {
     for (unsigned index = 0; index < STACK_CLASS_COUNT; index++)
-        for (struct stack_region *region = stacks->pools[index].regions; region; region = region->next) {
+        for (struct stack_region *region = stacks->pools[index].regions; region;
+             region = region->next) {
             struct coro *coro = guard_owner_in(&stacks->pools[index], region, address);
 
             if (coro)

@@ -4,20 +4,24 @@
  *   region   [ slot | slot | slot | … ]      one mapping, NORESERVE, no huge pages
  *   slot     [ guard | …………………… stack ▼ | colour ]
  *
- * Guards are installed without a mapping of their own where the kernel can (FEATURE_GUARD_INSTALL), so a million
- * stacks fit under the default vm.max_map_count; elsewhere they are PROT_NONE, two mappings each, and a spawn fails with
- * EAGAIN, naming the sysctl, before the limit is hit.
+ * Guards are installed without a mapping of their own where the kernel can
+ * (FEATURE_GUARD_INSTALL), so a million stacks fit under the default vm.max_map_count; elsewhere
+ * they are PROT_NONE, two mappings each, and a spawn fails with EAGAIN, naming the sysctl,
+ * before the limit is hit.
  *
- * The tops are spread over the cache lines of a page's upper half (colour): stacks at equal offsets fight for the same
- * cache sets. The lower half stays in the same page for the few hundred bytes that a parked task needs.
+ * The tops are spread over the cache lines of a page's upper half (colour): stacks at equal
+ * offsets fight for the same cache sets. The lower half stays in the same page for the few
+ * hundred bytes that a parked task needs.
  *
- *   reserve   at spawn: after it, the first run cannot fail
+ *   reserve   at spawn: after it, the first run has a stack (a light guard that the kernel then
+ *             has no memory for is fatal)
  *   take      at the first run
  *   return    at the end; last returned first taken, so that warm pages are used again
- *   trim      while the hub idles: the memory of stacks beyond the warm ones goes back to the kernel
+ *   trim      while the hub idles: the memory of stacks beyond the warm ones goes back to the
+ *             kernel
  *
- * Owned by one hub; no other thread comes here. Core dumps are not told to skip idle stacks (MADV_DONTDUMP is per
- * mapping and would split the region); their pages are given back instead.
+ * Owned by one hub; no other thread comes here. Core dumps are not told to skip idle stacks
+ * (MADV_DONTDUMP is per mapping and would split the region); their pages are given back instead.
  */
 #ifndef GRING_RUNTIME_STACK_H
 #define GRING_RUNTIME_STACK_H
@@ -44,7 +48,8 @@ struct stack_pool {
     size_t slot_bytes, guard_bytes;
     struct stack_region *regions, **regions_tail; /* oldest first */
     struct stack_region *carving; /* the oldest region with slots never used, or the last one */
-    struct coro **idle;    /* those not in use, last returned last; the first trimmed_count hold no memory */
+    /* those not in use, last returned last; the first trimmed_count hold no memory */
+    struct coro **idle;
     size_t idle_count, trimmed_count, idle_capacity;
     size_t uncarved_count; /* slots never used, of all regions */
     size_t reserved_count; /* promised to unstarted tasks */
@@ -64,10 +69,12 @@ struct stacks {
 void stacks_init(struct stacks *stacks, void (*entry)(void));
 void stacks_destroy(struct stacks *stacks);
 
-/* The pool whose stacks give at least `bytes` to the task; 0 is the default. NULL: an absurd size. */
+/* The pool whose stacks give at least `bytes` to the task; 0 is the default. NULL: an absurd
+ * size. */
 struct stack_pool *stacks_pool(struct stacks *stacks, size_t bytes);
 
-/* 0; -ENOMEM no address space; -EAGAIN no room under vm.max_map_count. The reason is logged once. */
+/* 0; -ENOMEM no address space; -EAGAIN no room under vm.max_map_count. The reason is logged
+ * once. */
 int stack_reserve(struct stack_pool *pool);
 void stack_unreserve(struct stack_pool *pool);
 struct coro *stack_take(struct stack_pool *pool); /* uses up one reservation */
@@ -79,7 +86,8 @@ size_t stack_usable_bytes(const struct stack_pool *pool);
 /* Gives back memory of a bounded number of idle stacks; false: there was nothing to do. */
 bool stacks_trim(struct stacks *stacks);
 
-/* The coro whose guard contains the address, or NULL. Reads only: usable in a signal handler of the hub's thread. */
+/* The coro whose guard contains the address, or NULL. Reads only: usable in a signal handler of
+ * the hub's thread. */
 struct coro *stacks_guard_owner(struct stacks *stacks, const void *address);
 
 #endif

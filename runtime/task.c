@@ -3,6 +3,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "runtime/frame.h"
 #include "runtime/hub.h"
 #include "runtime/wait.h"
 
@@ -11,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* ---- beginning ----------------------------------------------------------------------------------------------- */
+/* ---- beginning ------------------------------------------------------------------------------- */
 
 static void deliver_requests(struct mail *mail);
 
@@ -31,7 +32,8 @@ static int take_record(struct gring_hub *hub, struct stack_pool *pool, struct gr
     return -ENOMEM;
 }
 
-int task_new(struct gring_hub *hub, struct stack_pool *pool, gring_fn fn, void *arg, struct gring_task **result)
+int task_new(struct gring_hub *hub, struct stack_pool *pool, gring_fn fn, void *arg,
+             struct gring_task **result)
 {
     struct gring_task *task;
     int error = take_record(hub, pool, &task);
@@ -101,7 +103,7 @@ static void cancel_delay(struct gring_task *task)
     task->is_delayed = false;
 }
 
-/* ---- extras -------------------------------------------------------------------------------------------------- */
+/* ---- extras ---------------------------------------------------------------------------------- */
 
 struct task_extras *task_extras(struct gring_task *task)
 {
@@ -124,7 +126,7 @@ void task_add_waiter(struct gring_task *task, struct end_waiter *waiter)
     list_push_back(&task->waiters, &waiter->link);
 }
 
-/* ---- end ----------------------------------------------------------------------------------------------------- */
+/* ---- end ------------------------------------------------------------------------------------- */
 
 void task_run_defers(struct gring_task *task)
 {
@@ -138,7 +140,8 @@ void task_run_defers(struct gring_task *task)
     }
 }
 
-/* A link may add more links: they are found here; when this loop is over gring_link calls at once. */
+/* A link may add more links: they are found here; when this loop is over gring_link calls at
+ * once. */
 static void call_links(struct gring_task *task)
 {
     struct gring_task *running = task->hub->running;
@@ -174,8 +177,9 @@ static void wake_waiters(struct gring_task *task)
 static void report_failure(const struct gring_task *task)
 {
     if (task->code && task->code != ECANCELED && !task->outcome_seen)
-        log_line(LOG_WARNING, "task %llu%s%s failed, and nobody waits for it: %s", (unsigned long long)task->id,
-                 *task_name(task) ? " " : "", task_name(task), strerror(task->code));
+        log_line(LOG_WARNING, "task %llu%s%s failed, and nobody waits for it: %s",
+                 (unsigned long long)task->id, *task_name(task) ? " " : "", task_name(task),
+                 strerror(task->code));
 }
 
 static void tell_last_one(struct gring_hub *hub)
@@ -192,7 +196,8 @@ static void become_done(struct gring_task *task)
 {
     struct gring_hub *hub = task->hub;
 
-    atomic_store_explicit(&task->state, TASK_DONE, memory_order_release); /* result and code before it */
+    /* result and code before it */
+    atomic_store_explicit(&task->state, TASK_DONE, memory_order_release);
     call_links(task);
     wake_waiters(task);
     hub->live_count--;
@@ -200,9 +205,17 @@ static void become_done(struct gring_task *task)
     task_drop(task);
 }
 
+void task_check_frames(const struct gring_task *task)
+{
+    CHECK_SAY(!task->frames,
+              "a task's function returned with a deadline not stopped or a scope not closed");
+}
+
 static void end_running(struct gring_task *task, void *result)
 {
+    task_check_frames(task);
     task_run_defers(task);
+    task_check_frames(task); /* theirs, too */
     task->result = result;
     if (task->told_killed && !task->code_is_own)
         task->code = ECANCELED;
@@ -248,8 +261,16 @@ void task_main(void)
 
 void task_end_main(struct gring_task *task, void *result)
 {
+    task->outcome_seen = true; /* gring_run returns it */
     end_running(task, result);
     task_drop(task);
+}
+
+/* The memory of what encloses the call, in the callers' frames, is still there. */
+void task_leave_frames(struct gring_task *task)
+{
+    task->shield_depth = 0;
+    frames_unwind(task);
 }
 
 _Noreturn void task_exit(struct gring_task *task, void *result)
@@ -257,6 +278,7 @@ _Noreturn void task_exit(struct gring_task *task, void *result)
     struct gring_hub *hub = task->hub;
     struct coro *coro = task->coro;
 
+    task_leave_frames(task);
     end_running(task, result);
     hub_leave_stack(hub, coro);
 }
@@ -266,6 +288,9 @@ static void free_record(struct gring_task *task)
     struct gring_hub *hub = task->hub;
 
     CHECK(task_state(task) == TASK_DONE && !task->husk);
+    CHECK_SAY(
+        !task->is_borrowed,
+        "the handle of a scope's task was dropped: it is the scope's until gring_scope_close");
     report_failure(task);
     free(task->extras);
     atomic_store_explicit(&task->state, TASK_FREE, memory_order_relaxed);
@@ -288,16 +313,70 @@ void task_drop(struct gring_task *task)
         free_record(task);
 }
 
-/* ---- interruptions ------------------------------------------------------------------------------------------- */
+/* ---- interruptions --------------------------------------------------------------------------- */
 
 int task_interruption(const struct gring_task *task)
 {
-    if (!task->interrupts || task->shield_depth)
+    if (LIKELY(!task->interrupts))
         return 0;
-    return ECANCELED; /* kill is the only one so far; throws and deadlines are looked at after it */
+    if (task->interrupts & INTERRUPT_KILL && !task->shield_depth)
+        return ECANCELED;
+    if (task->interrupts & INTERRUPT_THROW && !task->shield_depth)
+        return task->thrown;
+    return task->interrupts & INTERRUPT_DEADLINE && frames_expired(task) ? ETIMEDOUT : 0;
 }
 
-/* It never runs. Its place in the lane, if it has one, stays behind as a husk with a handle of its own. */
+static void use_up(struct gring_task *task)
+{
+    if (task->shield_depth)
+        return;
+    if (task->interrupts & INTERRUPT_KILL) {
+        task->told_killed = true;
+    } else if (task->interrupts & INTERRUPT_THROW) {
+        task->interrupts &= (uint8_t)~INTERRUPT_THROW;
+        /* `thrown` has been read */
+        atomic_store_explicit(&task->throw_claimed, 0, memory_order_release);
+    }
+}
+
+int task_report(struct gring_task *task, int otherwise)
+{
+    int error = task_interruption(task);
+
+    if (task->reports_held)
+        task->report_due = true;
+    else
+        use_up(task);
+    return error ? error : otherwise;
+}
+
+void task_hold_reports(struct gring_task *task)
+{
+    task->reports_held = true;
+    task->report_due = false;
+}
+
+void task_release_reports(struct gring_task *task, bool passed_on)
+{
+    task->reports_held = false;
+    if (task->report_due && passed_on)
+        use_up(task);
+}
+
+/* By whoever ends it, whose waiting calls these would be: they are caught. */
+static void call_abort(struct gring_task *task)
+{
+    struct gring_task *running = task->hub->running;
+
+    if (!task->has_abort)
+        return;
+    task->hub->running = NULL;
+    task->abort(task->arg);
+    task->hub->running = running;
+}
+
+/* It never runs. Its place in the lane, if it has one, stays behind as a husk with a handle of
+ * its own. */
 static void end_unstarted(struct gring_task *task)
 {
     stack_unreserve(task->pool);
@@ -308,24 +387,60 @@ static void end_unstarted(struct gring_task *task)
         task->husk = true;
         task->handles++;
     }
-    if (task->has_abort)
-        task->abort(task->arg);
+    call_abort(task);
     become_done(task);
+}
+
+void task_interrupted(struct gring_task *task)
+{
+    int error = task_interruption(task);
+
+    if (!error)
+        return;
+    if (task_state(task) == TASK_PARKED)
+        /* first: what ends below must not look like the reason */
+        wait_interrupt(task->wait, error);
+    frames_pass_on(task);
+}
+
+static void accept_throw(struct gring_task *task)
+{
+    if (task_state(task) == TASK_DONE)
+        return;
+    task->interrupts |= INTERRUPT_THROW;
+    task_interrupted(task);
 }
 
 void task_kill(struct gring_task *task)
 {
-    enum task_state state = task_state(task);
-
-    if (state == TASK_DONE)
+    if (task_state(task) == TASK_DONE || task_cancel(task))
         return;
-    if (state == TASK_NEW) {
-        end_unstarted(task);
-        return;
-    }
     task->interrupts |= INTERRUPT_KILL;
-    if (state == TASK_PARKED && task_interruption(task))
-        wait_interrupt(task->wait, task_interruption(task));
+    task_interrupted(task);
+}
+
+bool task_cancel(struct gring_task *task)
+{
+    if (task_state(task) != TASK_NEW)
+        return false;
+    end_unstarted(task);
+    return true;
+}
+
+/* The claim is what makes a throw the only one until it is reported; the request publishes the
+ * code. */
+int task_throw(struct gring_task *task, int error)
+{
+    if (task_state(task) == TASK_DONE)
+        return -ESRCH;
+    if (atomic_exchange_explicit(&task->throw_claimed, 1, memory_order_acquire))
+        return -EALREADY;
+    task->thrown = error;
+    if (task->hub == hub_self())
+        accept_throw(task);
+    else
+        task_request(task, REQUEST_THROW);
+    return 0;
 }
 
 void task_unpark(struct gring_task *task, void *value)
@@ -340,15 +455,17 @@ void task_unpark(struct gring_task *task, void *value)
     }
 }
 
-/* ---- requests of other threads ------------------------------------------------------------------------------- */
+/* ---- requests of other threads --------------------------------------------------------------- */
 
 void task_request(struct gring_task *task, unsigned bits)
 {
-    unsigned before = bits >= REQUEST_DROP_UNIT ? atomic_fetch_add_explicit(&task->requests, bits, memory_order_acq_rel)
-                                                : atomic_fetch_or_explicit(&task->requests, bits, memory_order_acq_rel);
+    unsigned before = bits >= REQUEST_DROP_UNIT
+                          ? atomic_fetch_add_explicit(&task->requests, bits, memory_order_acq_rel)
+                          : atomic_fetch_or_explicit(&task->requests, bits, memory_order_acq_rel);
 
-    /* Only who finds it empty posts the mail. The record stays: our own handle is given back by the delivery at the
-     * earliest, and from that on we touch nothing but the mailbox, which lives as long as the hub. */
+    /* Only who finds it empty posts the mail. The record stays: our own handle is given back by
+     * the delivery at the earliest, and from that on we touch nothing but the mailbox, which
+     * lives as long as the hub. */
     if (before == 0) {
         task->mail.deliver = deliver_requests;
         mailbox_post(&task->hub->mailbox, &task->mail);
@@ -364,6 +481,8 @@ static void deliver_requests(struct mail *mail)
         task_unpark(task, atomic_load_explicit(&task->unpark_value, memory_order_relaxed));
     if (bits & REQUEST_KILL)
         task_kill(task);
+    if (bits & REQUEST_THROW)
+        accept_throw(task);
     if (bits & REQUEST_SEEN)
         task->outcome_seen = true;
     for (unsigned drops = bits / REQUEST_DROP_UNIT; drops > 0; drops--)

@@ -6,26 +6,30 @@
 
 #include <errno.h>
 
-/* A task that ignores failing calls must not keep the hub to itself: every so many refusals in a row it yields. */
+/* A task that ignores failing calls must not keep the hub to itself: every so many refusals in a
+ * row it yields. */
 enum { REFUSALS_PER_YIELD = 64 };
 
 static struct gring_task *running_task(void)
 {
     struct gring_task *task = hub_self()->running;
 
-    CHECK_SAY(task != NULL, "a waiting call was made in a callback on the hub's loop; spawn a task there instead");
+    CHECK_SAY(
+        task != NULL,
+        "a waiting call was made in a callback on the hub's loop; spawn a task there instead");
     return task;
 }
 
-static void wait_init(struct wait *wait, struct gring_task *task, const char *what, int fd, bool interruptible)
+static void wait_init(struct wait *wait, struct gring_task *task, const char *what, int fd,
+                      bool interruptible)
 {
     *wait = (struct wait){ .task = task, .what = what, .fd = fd, .interruptible = interruptible };
 }
 
-static int refuse(struct gring_task *task, int error)
+static int refuse(struct gring_task *task)
 {
-    if (task->interrupts & INTERRUPT_KILL)
-        task->told_killed = true;
+    int error = task_report(task, 0);
+
     if (++task->refused_waits % REFUSALS_PER_YIELD == 0)
         hub_yield(task);
     return -error;
@@ -35,7 +39,7 @@ int wait_permitted(struct gring_task *task)
 {
     if (LIKELY(!task->interrupts) || !task_interruption(task))
         return 0;
-    return refuse(task, task_interruption(task));
+    return refuse(task);
 }
 
 int wait_begin(struct wait *wait, const char *what, int fd)
@@ -53,16 +57,17 @@ void wait_begin_shielded(struct wait *wait, const char *what, int fd)
 
 void wait_hold(struct wait *wait, struct source *source, void (*withdraw)(struct source *source))
 {
-    *source = (struct source){ .wait = wait, .next = wait->sources, .withdraw = withdraw, .held = true };
+    *source =
+        (struct source){ .wait = wait, .next = wait->sources, .withdraw = withdraw, .held = true };
     wait->sources = source;
     wait->held_count++;
 }
 
 int wait_outcome(struct wait *wait)
 {
-    if (wait->interruption == ECANCELED && wait->task->interrupts & INTERRUPT_KILL)
-        wait->task->told_killed = true;
-    return -wait->interruption;
+    /* What is worst by now: a kill may have come after the deadline, while the kernel was asked
+     * to let go. */
+    return wait->interruption ? -task_report(wait->task, wait->interruption) : 0;
 }
 
 void wait_park(struct wait *wait)
@@ -105,7 +110,8 @@ void source_done(struct source *source)
         wait->over = true;
         wait->winner = source;
         if (wait->held_count > 1)
-            withdraw_others(wait, source); /* ours is still counted: the task cannot become ready in here */
+            /* ours is still counted: the task cannot become ready in here */
+            withdraw_others(wait, source);
     }
     let_go(wait);
 }

@@ -7,7 +7,8 @@
 
 #include <errno.h>
 
-enum { CAPACITY_MAX = 1 << 24 }; /* descriptor numbers beyond 16 million are refused */
+/* descriptor numbers beyond 16 million are refused */
+enum { CAPACITY_MIN = 1 << 20, CAPACITY_MAX = 1 << 24 };
 
 /* Process-wide, one byte a number: set when a task first uses it, cleared at our close. */
 static _Atomic(atomic_bool *) ever_used;
@@ -17,6 +18,8 @@ static size_t table_capacity(void)
 {
     size_t limit = sys_descriptor_limit();
 
+    if (limit < CAPACITY_MIN)
+        return CAPACITY_MIN; /* it may be raised later */
     return limit < CAPACITY_MAX ? limit : CAPACITY_MAX;
 }
 
@@ -28,7 +31,8 @@ int inflight_open(struct inflight *inflight)
         return -ENOMEM;
     if (!atomic_load(&ever_used)) {
         ever_used_capacity = inflight->capacity;
-        atomic_store(&ever_used, sys_reserve(ever_used_capacity, false)); /* NULL: every close asks the hub */
+        /* NULL: every close asks the hub */
+        atomic_store(&ever_used, sys_reserve(ever_used_capacity, false));
     }
     return 0;
 }
@@ -69,7 +73,10 @@ int inflight_add(struct inflight *inflight, struct op *op)
     if (entry->ops)
         entry->ops->prev = link;
     entry->ops = link;
-    mark_used(op->sqe.fd, true);
+    if (UNLIKELY(!entry->marked_used)) {
+        entry->marked_used = true;
+        mark_used(op->sqe.fd, true);
+    }
     return 0;
 }
 
@@ -88,7 +95,8 @@ void inflight_remove(struct inflight *inflight, struct op *op)
         entry->closer->on_drained(entry->closer);
 }
 
-/* An op that the kernel never saw is done, and gone from the chain, within ops_cancel: hence `next` first. */
+/* An op that the kernel never saw is done, and gone from the chain, within ops_cancel: hence
+ * `next` first. */
 static void cancel_all(struct ops *ops, struct descriptor *entry)
 {
     struct list *link = entry->ops;

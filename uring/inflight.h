@@ -1,13 +1,17 @@
 /*
  * Which ops a descriptor has in flight.
  *
- *   table[fd] = { first op ⇄ op ⇄ op,  closing,  hints }     one entry per possible descriptor number, 24 bytes of
- *                                                            address space each; memory only for pages in use
+ *   table[fd] = { first op ⇄ op ⇄ op,  closing,  hints }
  *
- * close(2) does not end a pending operation: a RECV stays pending, a pending ACCEPT keeps the port open. So a close
- * marks the entry (new ops get EBADF), asks each op to end, and goes ahead when the last of them has let go.
+ * One entry per possible descriptor number, 24 bytes of address space each; memory only for the
+ * pages in use.
  *
- * The hints spare the kernel a first attempt that would fail; a wrong hint costs time, never correctness.
+ * close(2) does not end a pending operation: a RECV stays pending, a pending ACCEPT keeps the
+ * port open. So a close marks the entry (new ops get EBADF), asks each op to end, and goes ahead
+ * when the last of them has let go.
+ *
+ * The hints spare the kernel a first attempt that would fail; a wrong hint costs time, never
+ * correctness.
  */
 #ifndef GRING_URING_INFLIGHT_H
 #define GRING_URING_INFLIGHT_H
@@ -31,6 +35,7 @@ struct descriptor {
     struct list *ops;      /* the first op's link: a NULL-ended chain, prev of the first is NULL */
     struct closer *closer; /* told when the chain is empty */
     bool closing;
+    bool marked_used;   /* in the process-wide table, too */
     bool is_socket;     /* hint: a send works here */
     bool is_seekable;   /* hint: it has a file position */
     bool seems_drained; /* hint: the last receive left nothing behind */
@@ -62,7 +67,8 @@ void inflight_remove(struct inflight *inflight, struct op *op);
 int inflight_begin_close(struct ops *ops, int fd, struct closer *closer);
 void inflight_end_close(struct ops *ops, int fd);
 
-/* Has a task used this descriptor since it was last closed by us? From any thread: a plain one may skip the hub if not. */
+/* Has a task used this descriptor since it was last closed by us? From any thread: a plain one
+ * may skip the hub if not. */
 bool inflight_ever_used(int fd);
 
 #endif

@@ -9,13 +9,15 @@
 
 /*
  * user_data:   63      48 47                          0
- *              generation │ address of the op              0 in all bits: a cancel's own completion
+ *              generation │ address of the op         bit 0 set: the completion of its cancel
  *
- * User addresses fit in 47 bits (48 on aarch64) unless a program asks mmap for more by a hint, which we never do.
+ * The generation is a check on ourselves: a completion that finds another one here met an op
+ * that was left too early. User addresses fit in 47 bits (48 on aarch64) unless a program asks
+ * mmap for more by a hint, which we never do.
  */
 enum { GENERATION_SHIFT = 48, REAP_BATCH = 64 };
 #define ADDRESS_MASK ((UINT64_C(1) << GENERATION_SHIFT) - 1)
-#define CANCEL_USER_DATA UINT64_C(0)
+#define CANCEL_BIT UINT64_C(1)
 
 int ops_open(struct ops *ops, unsigned entries)
 {
@@ -45,9 +47,10 @@ static uint64_t user_data_of(const struct op *op)
     return (uint64_t)(uintptr_t)op | (uint64_t)op->generation << GENERATION_SHIFT;
 }
 
-/* ---- submitting ---------------------------------------------------------------------------------------------- */
+/* ---- submitting ------------------------------------------------------------------------------ */
 
-/* A full SQ is submitted on the spot; if the kernel takes nothing (no memory, CQ overflow) the caller queues. */
+/* A full SQ is submitted on the spot; if the kernel takes nothing (no memory, CQ overflow) the
+ * caller queues. */
 static bool push(struct ops *ops, const struct io_uring_sqe *sqe)
 {
     if (ring_push(&ops->ring, sqe))
@@ -56,14 +59,19 @@ static bool push(struct ops *ops, const struct io_uring_sqe *sqe)
     return ring_push(&ops->ring, sqe);
 }
 
-static bool push_op(struct ops *ops, struct op *op)
+static bool push_poll(struct ops *ops, const struct op *op)
 {
     struct io_uring_sqe poll = { .opcode = IORING_OP_POLL_ADD,
                                  .fd = op->sqe.fd,
                                  .poll32_events = op->retry_events,
                                  .user_data = user_data_of(op) };
 
-    if (!push(ops, op->polling ? &poll : &op->sqe))
+    return push(ops, &poll);
+}
+
+static bool push_op(struct ops *ops, struct op *op)
+{
+    if (UNLIKELY(op->polling) ? !push_poll(ops, op) : !push(ops, &op->sqe))
         return false;
     op->state = OP_IN_KERNEL;
     return true;
@@ -88,18 +96,25 @@ int ops_submit(struct ops *ops, struct op *op)
     return 0;
 }
 
-/* ---- completing ---------------------------------------------------------------------------------------------- */
+/* ---- completing ------------------------------------------------------------------------------ */
+
+static void let_go(struct ops *ops, struct op *op)
+{
+    op->state = OP_DONE;
+    ops->in_flight_count--;
+    if (op->on_descriptor)
+        inflight_remove(&ops->inflight, op);
+    op->on_done(op); /* last: the op's memory may be gone when this returns */
+}
 
 static void finish(struct ops *ops, struct op *op, int32_t result)
 {
     bool was_cancelled = result == -ECANCELED || result == -EINTR;
 
-    op->state = OP_DONE;
     op->result = op->closed && was_cancelled ? -EBADF : result;
-    ops->in_flight_count--;
-    if (op->on_descriptor)
-        inflight_remove(&ops->inflight, op);
-    op->on_done(op); /* last: the op's memory may be gone when this returns */
+    op->ended = true;
+    if (LIKELY(!op->cancel_in_kernel))
+        let_go(ops, op);
 }
 
 static void ask_again(struct ops *ops, struct op *op, bool polling)
@@ -119,12 +134,36 @@ static void complete_poll(struct ops *ops, struct op *op, int32_t result)
         ask_again(ops, op, false);
 }
 
+static struct op *op_of(const struct io_uring_cqe *cqe)
+{
+    return (struct op *)(uintptr_t)(cqe->user_data & ADDRESS_MASK & ~CANCEL_BIT);
+}
+
+/* The answer to a cancel. EALREADY: a worker has been told, and will not begin anew. ENOENT: see
+ * op.h. */
+static void complete_cancel(struct ops *ops, struct op *op, int32_t result)
+{
+    CHECK(op->cancel_in_kernel);
+    op->cancel_in_kernel = false;
+    if (op->ended)
+        let_go(ops, op);
+    else if (result == -ENOENT)
+        /* asked again before the next enter, which runs what is due */
+        list_push_back(&ops->cancels, &op->queue_link);
+}
+
 static void complete(struct ops *ops, const struct io_uring_cqe *cqe)
 {
-    struct op *op = (struct op *)(uintptr_t)(cqe->user_data & ADDRESS_MASK);
+    struct op *op = op_of(cqe);
 
-    CHECK(op->state == OP_IN_KERNEL); /* completed twice, or an op whose memory was left too early */
-    CHECK(user_data_of(op) == cqe->user_data);
+    /* completed twice, or an op whose memory was left too early */
+    CHECK(op->state == OP_IN_KERNEL);
+    CHECK(user_data_of(op) == (cqe->user_data & ~CANCEL_BIT));
+    if (UNLIKELY(cqe->user_data & CANCEL_BIT)) {
+        complete_cancel(ops, op, cqe->res);
+        return;
+    }
+    CHECK(!op->ended);
     op->cqe_flags = cqe->flags;
     if (list_linked(&op->queue_link))
         list_unlink(&op->queue_link); /* its cancel is not needed any more */
@@ -148,23 +187,23 @@ unsigned ops_reap(struct ops *ops, unsigned max)
     do {
         count = ring_reap(&ops->ring, cqes, max - total < REAP_BATCH ? max - total : REAP_BATCH);
         for (unsigned index = 0; index < count; index++)
-            if (cqes[index].user_data != CANCEL_USER_DATA)
-                complete(ops, &cqes[index]);
+            complete(ops, &cqes[index]);
         total += count;
     } while (count == REAP_BATCH && total < max);
     return total;
 }
 
-/* ---- cancelling ---------------------------------------------------------------------------------------------- */
+/* ---- cancelling ------------------------------------------------------------------------------ */
 
-static bool push_cancel(struct ops *ops, const struct op *op)
+static bool push_cancel(struct ops *ops, struct op *op)
 {
     struct io_uring_sqe cancel = { .opcode = IORING_OP_ASYNC_CANCEL,
                                    .fd = -1,
                                    .addr = user_data_of(op),
-                                   .user_data = CANCEL_USER_DATA };
+                                   .user_data = user_data_of(op) | CANCEL_BIT };
 
-    return push(ops, &cancel);
+    op->cancel_in_kernel = push(ops, &cancel);
+    return op->cancel_in_kernel;
 }
 
 void ops_cancel(struct ops *ops, struct op *op)
@@ -181,7 +220,7 @@ void ops_cancel(struct ops *ops, struct op *op)
     }
 }
 
-/* ---- entering ------------------------------------------------------------------------------------------------ */
+/* ---- entering -------------------------------------------------------------------------------- */
 
 static void push_waiting_cancels(struct ops *ops)
 {
@@ -196,7 +235,8 @@ static void push_waiting_cancels(struct ops *ops)
 
 void ops_push_backlog(struct ops *ops)
 {
-    push_waiting_cancels(ops); /* they belong to ops that the kernel has: never behind those it has not */
+    /* they belong to ops that the kernel has: never behind those it has not */
+    push_waiting_cancels(ops);
     while (!list_empty(&ops->backlog)) {
         struct op *op = CONTAINER_OF(ops->backlog.next, struct op, queue_link);
 
@@ -210,6 +250,7 @@ int ops_enter(struct ops *ops, gring_ns wait_ns)
 {
     ops_push_backlog(ops);
     if (!list_empty(&ops->backlog) || !list_empty(&ops->cancels))
-        wait_ns = 0; /* the kernel would not take all of it: come back for the rest instead of sleeping */
+        /* the kernel would not take all of it: come back for the rest instead of sleeping */
+        wait_ns = 0;
     return ring_enter(&ops->ring, wait_ns);
 }

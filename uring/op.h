@@ -1,18 +1,25 @@
 /*
  * An op: one request to the kernel, from submit to its last completion.
  *
- *            ops_submit            the ring took it               last CQE
- *   OP_IDLE ────────────► OP_QUEUED ────────────► OP_IN_KERNEL ────────────► OP_DONE, then on_done(op)
+ *             ops_submit          the ring took it           last CQE
+ *   OP_IDLE ────────────► OP_QUEUED ────────────► OP_IN_KERNEL ────────► OP_DONE: on_done(op)
  *                             ▲                        │
- *                             └──── -EAGAIN, -EINTR ───┘   asked again, after waiting for the descriptor if need be
+ *                             └──── -EAGAIN, -EINTR ───┘
+ *                             asked again, after waiting for the descriptor if need be
  *
- * The memory of an op, and every buffer it names, belongs to the kernel from ops_submit until on_done: it may lie on a
- * parked task's stack, never on one that runs on. on_done runs while completions are reaped: it may make tasks ready,
- * it must not run user code.
+ * The memory of an op, and every buffer it names, belongs to the kernel from ops_submit until
+ * on_done: it may lie on a parked task's stack, never on one that runs on. on_done runs while
+ * completions are reaped: it may make tasks ready, it must not run user code.
  *
- * A cancel only asks. What ends an op is its own last completion, whatever it says: a count although we asked to
- * cancel is a count. Cancels go by user_data, which carries a generation, so a late one cannot hit an op that came to
- * lie at the same address; never by descriptor, which would hit operations on dup()s of it too.
+ * A cancel only asks. What ends an op is its own last completion, whatever it says: a count
+ * although we asked to cancel is a count. Cancels go by user_data, never by descriptor, which
+ * would hit operations on dup()s of it too.
+ *
+ * A cancel is a request with a completion of its own, and an op is done only when that is in,
+ * too: so no late cancel can hit another op that came to lie at the same address. The answer
+ * matters: ENOENT while the op is still in the kernel means that the kernel looked while the
+ * request was between two attempts and in none of its tables; it may wait again after that, so
+ * it is asked again.
  */
 #ifndef GRING_URING_OP_H
 #define GRING_URING_OP_H
@@ -38,8 +45,10 @@ struct op {
     uint8_t state;
     bool on_descriptor : 1; /* counted among its descriptor's ops: gring_close ends it */
     bool cancel_asked : 1;
-    bool closed : 1;  /* by gring_close: a cancelled op reports EBADF */
-    bool polling : 1; /* met -EAGAIN and waits for the descriptor */
+    bool cancel_in_kernel : 1; /* its answer is still to come */
+    bool ended : 1;            /* its own last completion is in */
+    bool closed : 1;           /* by gring_close: a cancelled op reports EBADF */
+    bool polling : 1;          /* met -EAGAIN and waits for the descriptor */
     uint16_t retry_events; /* poll(2) mask to wait for after -EAGAIN; 0: -EAGAIN is the answer */
 };
 
@@ -58,10 +67,12 @@ struct ops {
 int ops_open(struct ops *ops, unsigned entries);
 void ops_close(struct ops *ops); /* CHECKs that nothing is in flight */
 
-/* Hands the op to the kernel. -EBADF: its descriptor is being closed, or past the table; nothing was begun then. */
+/* Hands the op to the kernel. -EBADF: its descriptor is being closed, or past the table; nothing
+ * was begun then. */
 int ops_submit(struct ops *ops, struct op *op);
 
-/* Asks for an op's end. It is still ours to wait for; an op that the kernel never saw is done before this returns. */
+/* Asks for an op's end. It is still ours to wait for; an op that the kernel never saw is done
+ * before this returns. */
 void ops_cancel(struct ops *ops, struct op *op);
 
 /* Moves what waited for a free SQE into the SQ. Before each enter. */

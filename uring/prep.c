@@ -103,8 +103,14 @@ void prep_accept(struct op *op, int fd, struct sockaddr *address, socklen_t *len
 
 void prep_connect(struct op *op, int fd, const struct sockaddr *address, socklen_t length)
 {
-    struct io_uring_sqe *sqe = begin(op, IORING_OP_CONNECT, fd, 0); /* its EAGAIN means: no local port is free */
+    /* its EAGAIN means: no local port is free */
+    struct io_uring_sqe *sqe = begin(op, IORING_OP_CONNECT, fd, 0);
 
     sqe->addr = (uint64_t)(uintptr_t)address;
     sqe->off = length;
+}
+
+void prep_poll(struct op *op, int fd, unsigned events)
+{
+    begin(op, IORING_OP_POLL_ADD, fd, 0)->poll32_events = events;
 }

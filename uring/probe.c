@@ -1,4 +1,5 @@
-/* The features' names and GRING_WITHOUT; see probe.h. The trying itself is done where the feature is used first. */
+/* The features' names and GRING_WITHOUT; see probe.h. The trying itself is done where the
+ * feature is used first. */
 #include "uring/probe.h"
 
 #include "base/log.h"
@@ -40,7 +41,8 @@ static void report_unknown(const char *name, size_t length)
         strcat(known, feature ? ", " : "");
         strcat(known, names[feature]);
     }
-    log_line(LOG_WARNING, "GRING_WITHOUT names an unknown feature '%.*s'; known are: %s", (int)length, name, known);
+    log_line(LOG_WARNING, "GRING_WITHOUT names an unknown feature '%.*s'; known are: %s",
+             (int)length, name, known);
 }
 
 static void deny(const char *name, size_t length)

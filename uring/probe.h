@@ -1,8 +1,8 @@
 /*
  * What this kernel offers, asked once by trying, never read off a version.
  *
- * GRING_WITHOUT=name,name,… in the environment denies features, so that each fallback can be forced where the kernel
- * has the real thing. The names are those of feature_name().
+ * GRING_WITHOUT=name,name,… in the environment denies features, so that each fallback can be
+ * forced where the kernel has the real thing. The names are those of feature_name().
  */
 #ifndef GRING_URING_PROBE_H
 #define GRING_URING_PROBE_H
@@ -11,13 +11,20 @@
 #include <stdint.h>
 
 enum feature {
-    FEATURE_SINGLE_ISSUER,   /* "single_issuer"    one thread submits; needed by the next        6.0  */
-    FEATURE_DEFER_TASKRUN,   /* "defer_taskrun"    completions only while we enter               6.1  */
-    FEATURE_REGISTERED_RING, /* "registered_ring"  no descriptor look-up per enter               5.18 */
-    FEATURE_IOWQ_CAPS,       /* "iowq_caps"        a bound on the kernel's worker threads        5.15 */
-    FEATURE_NO_IOWAIT,       /* "no_iowait"        an idle hub is not counted as waiting for IO  6.15 */
-    FEATURE_GUARD_INSTALL,   /* "guard_install"    stack guards without a mapping of their own   6.13 */
-    FEATURE_RWF_NOSIGNAL,    /* "rwf_nosignal"     writes that raise no SIGPIPE                  6.18 */
+    /* "single_issuer"    one thread submits; needed by the next        6.0  */
+    FEATURE_SINGLE_ISSUER,
+    /* "defer_taskrun"    completions only while we enter               6.1  */
+    FEATURE_DEFER_TASKRUN,
+    /* "registered_ring"  no descriptor look-up per enter               5.18 */
+    FEATURE_REGISTERED_RING,
+    /* "iowq_caps"        a bound on the kernel's worker threads        5.15 */
+    FEATURE_IOWQ_CAPS,
+    /* "no_iowait"        an idle hub is not counted as waiting for IO  6.15 */
+    FEATURE_NO_IOWAIT,
+    /* "guard_install"    stack guards without a mapping of their own   6.13 */
+    FEATURE_GUARD_INSTALL,
+    /* "rwf_nosignal"     writes that raise no SIGPIPE                  6.18 */
+    FEATURE_RWF_NOSIGNAL,
     FEATURE_COUNT
 };
 

@@ -12,48 +12,62 @@
 #include <sys/resource.h>
 #include <sys/utsname.h>
 
-#define SECCOMP_REMEDY                                                                                                 \
-    "a seccomp filter denied it (the default of Docker and Kubernetes does); run with a profile that allows "          \
+#define SECCOMP_REMEDY                                                                             \
+    "a seccomp filter denied it (the default of Docker and Kubernetes does); run with a profile "  \
+    "that allows "                                                                                 \
     "io_uring_setup, io_uring_enter and io_uring_register"
 
 static void eperm_sentence(const struct refusal_facts *facts, char *text, size_t size)
 {
     if (facts->sysctl_disabled > 0)
         snprintf(text, size,
-                 "io_uring_setup: EPERM; kernel.io_uring_disabled=%d forbids it%s; set it to 0 (sysctl -w "
+                 "io_uring_setup: EPERM; kernel.io_uring_disabled=%d forbids it%s; set it to 0 "
+                 "(sysctl -w "
                  "kernel.io_uring_disabled=0)%s",
-                 facts->sysctl_disabled, facts->sysctl_disabled == 1 ? " for processes without CAP_SYS_ADMIN" : "",
+                 facts->sysctl_disabled,
+                 facts->sysctl_disabled == 1 ? " for processes without CAP_SYS_ADMIN" : "",
                  facts->sysctl_disabled == 1 ? " or add this user to kernel.io_uring_group" : "");
     else if (facts->seccomp)
-        snprintf(text, size, "io_uring_setup: EPERM; kernel.io_uring_disabled=%d, so " SECCOMP_REMEDY,
+        snprintf(text, size,
+                 "io_uring_setup: EPERM; kernel.io_uring_disabled=%d, so " SECCOMP_REMEDY,
                  facts->sysctl_disabled < 0 ? 0 : facts->sysctl_disabled);
     else
         snprintf(text, size,
-                 "io_uring_setup: EPERM, and neither kernel.io_uring_disabled nor a seccomp filter explains it; look "
+                 "io_uring_setup: EPERM, and neither kernel.io_uring_disabled nor a seccomp filter "
+                 "explains it; look "
                  "for a security module (SELinux, AppArmor) that denies io_uring");
 }
 
 static void enosys_sentence(const struct refusal_facts *facts, char *text, size_t size)
 {
     if (facts->seccomp)
-        snprintf(text, size, "io_uring_setup: ENOSYS under a seccomp filter, kernel %s: " SECCOMP_REMEDY
-                             "; without a filter this means a kernel too old (6.1 is needed)", facts->release);
+        snprintf(text, size,
+                 "io_uring_setup: ENOSYS under a seccomp filter, kernel %s: " SECCOMP_REMEDY
+                 "; without a filter this means a kernel too old (6.1 is needed)",
+                 facts->release);
     else
         snprintf(text, size,
-                 "io_uring is not in this kernel or too old in it (%s); greenring needs Linux 6.1 or newer with "
-                 "CONFIG_IO_URING", facts->release);
+                 "io_uring is not in this kernel or too old in it (%s); greenring needs Linux 6.1 "
+                 "or newer with "
+                 "CONFIG_IO_URING",
+                 facts->release);
 }
 
 static void enomem_sentence(const struct refusal_facts *facts, char *text, size_t size)
 {
     if (facts->memlock_bytes == SIZE_MAX)
-        snprintf(text, size, "io_uring_setup: ENOMEM; the machine or the cgroup has no memory left for the rings; "
-                             "free some or use fewer ring_entries");
+        snprintf(
+            text, size,
+            "io_uring_setup: ENOMEM; the machine or the cgroup has no memory left for the rings; "
+            "free some or use fewer ring_entries");
     else
         snprintf(text, size,
-                 "io_uring_setup: ENOMEM; memlock is limited to %zu KiB, which kernels up to 5.11 count the rings "
-                 "against: raise it (ulimit -l, LimitMEMLOCK=); on newer kernels the machine or the cgroup is out of "
-                 "memory", facts->memlock_bytes / 1024);
+                 "io_uring_setup: ENOMEM; memlock is limited to %zu KiB, which kernels up to 5.11 "
+                 "count the rings "
+                 "against: raise it (ulimit -l, LimitMEMLOCK=); on newer kernels the machine or "
+                 "the cgroup is out of "
+                 "memory",
+                 facts->memlock_bytes / 1024);
 }
 
 void refusal_sentence(const struct refusal_facts *facts, char *text, size_t size)
@@ -72,14 +86,20 @@ void refusal_sentence(const struct refusal_facts *facts, char *text, size_t size
         break;
     case EMFILE:
     case ENFILE:
-        snprintf(text, size, "io_uring_setup: %s; close descriptors or raise RLIMIT_NOFILE (ulimit -n)", strerror(-facts->error));
+        snprintf(text, size,
+                 "io_uring_setup: %s; close descriptors or raise RLIMIT_NOFILE (ulimit -n)",
+                 strerror(-facts->error));
         break;
     case EINVAL:
-        snprintf(text, size, "io_uring_setup: EINVAL with every set of flags; kernel %s is too old (6.1 is needed) or "
-                             "ring_entries is above 32768", facts->release);
+        snprintf(text, size,
+                 "io_uring_setup: EINVAL with every set of flags; kernel %s is too old (6.1 is "
+                 "needed) or "
+                 "ring_entries is above 32768",
+                 facts->release);
         break;
     default:
-        snprintf(text, size, "io_uring_setup: %s on kernel %s%s", strerror(-facts->error), facts->release,
+        snprintf(text, size, "io_uring_setup: %s on kernel %s%s", strerror(-facts->error),
+                 facts->release,
                  facts->seccomp ? "; a seccomp filter is in force: " SECCOMP_REMEDY : "");
     }
 }
@@ -88,7 +108,8 @@ static int read_sysctl(void)
 {
     char text[16];
 
-    return sys_read_text("/proc/sys/kernel/io_uring_disabled", text, sizeof text) < 0 ? -1 : atoi(text);
+    return sys_read_text("/proc/sys/kernel/io_uring_disabled", text, sizeof text) < 0 ? -1
+                                                                                      : atoi(text);
 }
 
 static bool seccomp_in_force(void)

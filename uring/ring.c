@@ -21,18 +21,20 @@
 enum {
     CQ_FACTOR = 8,
     CQ_MIN = 4096,
-    CQ_MAX = 65536,       /* the kernel's own maximum */
-    WORKERS_BOUNDED = 8,  /* regular files */
+    CQ_MAX = 65536,        /* the kernel's own maximum */
+    WORKERS_BOUNDED = 8,   /* regular files */
     WORKERS_UNBOUNDED = 32 /* everything that is neither pollable nor a regular file */
 };
 
-static const unsigned needed_features =
-    IORING_FEAT_NODROP | IORING_FEAT_SUBMIT_STABLE | IORING_FEAT_RW_CUR_POS | IORING_FEAT_FAST_POLL | IORING_FEAT_EXT_ARG;
+static const unsigned needed_features = IORING_FEAT_NODROP | IORING_FEAT_SUBMIT_STABLE |
+                                        IORING_FEAT_RW_CUR_POS | IORING_FEAT_FAST_POLL |
+                                        IORING_FEAT_EXT_ARG;
 
 static const uint8_t needed_opcodes[] = {
-    IORING_OP_READ,    IORING_OP_WRITE, IORING_OP_READV,   IORING_OP_WRITEV,  IORING_OP_FSYNC,        IORING_OP_OPENAT,
-    IORING_OP_CLOSE,   IORING_OP_SEND,  IORING_OP_RECV,    IORING_OP_SENDMSG, IORING_OP_RECVMSG,      IORING_OP_ACCEPT,
-    IORING_OP_CONNECT, IORING_OP_STATX, IORING_OP_POLL_ADD, IORING_OP_ASYNC_CANCEL,
+    IORING_OP_READ,    IORING_OP_WRITE,   IORING_OP_READV,    IORING_OP_WRITEV,
+    IORING_OP_FSYNC,   IORING_OP_OPENAT,  IORING_OP_CLOSE,    IORING_OP_SEND,
+    IORING_OP_RECV,    IORING_OP_SENDMSG, IORING_OP_RECVMSG,  IORING_OP_ACCEPT,
+    IORING_OP_CONNECT, IORING_OP_STATX,   IORING_OP_POLL_ADD, IORING_OP_ASYNC_CANCEL,
 };
 
 static unsigned cq_entries(unsigned sq_entries)
@@ -44,7 +46,8 @@ static unsigned cq_entries(unsigned sq_entries)
 
 static int set_up(struct ring *ring, unsigned entries, unsigned flags)
 {
-    struct io_uring_params params = { .flags = flags | IORING_SETUP_CQSIZE, .cq_entries = cq_entries(entries) };
+    struct io_uring_params params = { .flags = flags | IORING_SETUP_CQSIZE,
+                                      .cq_entries = cq_entries(entries) };
 
     memset(&ring->uring, 0, sizeof ring->uring);
     return io_uring_queue_init_params(entries, &ring->uring, &params);
@@ -53,13 +56,16 @@ static int set_up(struct ring *ring, unsigned entries, unsigned flags)
 /* From the best set of flags to none; EINVAL means that the kernel does not know one of them. */
 static int set_up_best(struct ring *ring, unsigned entries)
 {
-    const unsigned deferred = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG;
+    const unsigned deferred =
+        IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG;
     const unsigned cooperative = IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG;
     const struct {
         unsigned flags, features;
     } choices[] = {
-        { IORING_SETUP_SUBMIT_ALL | deferred, 1u << FEATURE_SINGLE_ISSUER | 1u << FEATURE_DEFER_TASKRUN },
-        { IORING_SETUP_SUBMIT_ALL | cooperative | IORING_SETUP_SINGLE_ISSUER, 1u << FEATURE_SINGLE_ISSUER },
+        { IORING_SETUP_SUBMIT_ALL | deferred,
+          1u << FEATURE_SINGLE_ISSUER | 1u << FEATURE_DEFER_TASKRUN },
+        { IORING_SETUP_SUBMIT_ALL | cooperative | IORING_SETUP_SINGLE_ISSUER,
+          1u << FEATURE_SINGLE_ISSUER },
         { IORING_SETUP_SUBMIT_ALL | cooperative, 0 },
         { IORING_SETUP_SUBMIT_ALL, 0 },
     };
@@ -67,7 +73,8 @@ static int set_up_best(struct ring *ring, unsigned entries)
                       (unsigned)feature_denied(FEATURE_DEFER_TASKRUN) << FEATURE_DEFER_TASKRUN;
     int error = -EINVAL;
 
-    for (unsigned index = 0; index < sizeof choices / sizeof choices[0] && error == -EINVAL; index++) {
+    for (unsigned index = 0; index < sizeof choices / sizeof choices[0] && error == -EINVAL;
+         index++) {
         if (choices[index].features & denied)
             continue;
         error = set_up(ring, entries, choices[index].flags);
@@ -97,7 +104,8 @@ static void cap_workers(struct ring *ring)
 {
     unsigned caps[2] = { WORKERS_BOUNDED, WORKERS_UNBOUNDED };
 
-    if (!feature_denied(FEATURE_IOWQ_CAPS) && io_uring_register_iowq_max_workers(&ring->uring, caps) == 0)
+    if (!feature_denied(FEATURE_IOWQ_CAPS) &&
+        io_uring_register_iowq_max_workers(&ring->uring, caps) == 0)
         ring->features |= 1u << FEATURE_IOWQ_CAPS;
 }
 
@@ -148,7 +156,7 @@ void ring_close(struct ring *ring)
     io_uring_queue_exit(&ring->uring);
 }
 
-/* ---- the submission queue ----------------------------------------------------------------------------------- */
+/* ---- the submission queue -------------------------------------------------------------------- */
 
 static unsigned load_acquire(const unsigned *word)
 {
@@ -168,11 +176,12 @@ bool ring_push(struct ring *ring, const struct io_uring_sqe *sqe)
         return false;
     memcpy(&sq->sqes[sq->sqe_tail & sq->ring_mask], sqe, sizeof *sqe);
     sq->sqe_tail++;
-    __atomic_store_n(sq->ktail, sq->sqe_tail, __ATOMIC_RELEASE); /* after the SQE: the kernel reads up to here */
+    /* after the SQE: the kernel reads up to here */
+    __atomic_store_n(sq->ktail, sq->sqe_tail, __ATOMIC_RELEASE);
     return true;
 }
 
-/* ---- entering ------------------------------------------------------------------------------------------------ */
+/* ---- entering -------------------------------------------------------------------------------- */
 
 bool ring_wants_enter(const struct ring *ring)
 {
@@ -183,13 +192,16 @@ bool ring_wants_enter(const struct ring *ring)
 
 static int call_enter(struct ring *ring, unsigned to_submit, unsigned wait_count, gring_ns wait_ns)
 {
-    struct __kernel_timespec limit = { .tv_sec = wait_ns / CLOCK_SECOND, .tv_nsec = wait_ns % CLOCK_SECOND };
-    struct io_uring_getevents_arg arg = { .sigmask_sz = _NSIG / 8,
-                                          .ts = wait_ns < CLOCK_FOREVER ? (uint64_t)(uintptr_t)&limit : 0 };
+    struct __kernel_timespec limit = { .tv_sec = wait_ns / CLOCK_SECOND,
+                                       .tv_nsec = wait_ns % CLOCK_SECOND };
+    struct io_uring_getevents_arg arg = {
+        .sigmask_sz = _NSIG / 8, .ts = wait_ns < CLOCK_FOREVER ? (uint64_t)(uintptr_t)&limit : 0
+    };
     unsigned flags = ring->enter_flags | IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG;
 
     ring->enter_count++;
-    return io_uring_enter2((unsigned)ring->uring.enter_ring_fd, to_submit, wait_count, flags, (sigset_t *)&arg, sizeof arg);
+    return io_uring_enter2((unsigned)ring->uring.enter_ring_fd, to_submit, wait_count, flags,
+                           (sigset_t *)&arg, sizeof arg);
 }
 
 static void note_overflow(struct ring *ring)
@@ -203,15 +215,19 @@ static int enter_result(int result)
     switch (result) {
     case -ETIME:
         return 0;
+    case -ENOMEM:
+        return -EAGAIN;
     case -EINTR:
     case -EAGAIN:
     case -EBUSY:
         return result;
     case -EBADR:
-        CHECK_SAY(result != -EBADR, "the kernel dropped a completion (EBADR): it is out of memory, and what was lost cannot be found again");
+        CHECK_SAY(result != -EBADR, "the kernel dropped a completion (EBADR): it is out of memory, "
+                                    "and what was lost cannot be found again");
         return result;
     case -EEXIST:
-        CHECK_SAY(result != -EEXIST, "the ring was entered by a thread that does not own it (EEXIST)");
+        CHECK_SAY(result != -EEXIST,
+                  "the ring was entered by a thread that does not own it (EEXIST)");
         return result;
     default:
         log_line(LOG_ERROR, "io_uring_enter failed: %s", strerror(-result));
@@ -231,7 +247,7 @@ int ring_enter(struct ring *ring, gring_ns wait_ns)
     return result >= 0 ? 0 : enter_result(result);
 }
 
-/* ---- the completion queue ------------------------------------------------------------------------------------ */
+/* ---- the completion queue -------------------------------------------------------------------- */
 
 bool ring_has_completions(const struct ring *ring)
 {
@@ -247,7 +263,8 @@ unsigned ring_reap(struct ring *ring, struct io_uring_cqe *cqes, unsigned max)
 
     for (unsigned index = 0; index < count; index++)
         cqes[index] = cq->cqes[(head + index) & cq->ring_mask];
-    __atomic_store_n(cq->khead, head + count, __ATOMIC_RELEASE); /* after the copies: the kernel may reuse the slots */
+    /* after the copies: the kernel may reuse the slots */
+    __atomic_store_n(cq->khead, head + count, __ATOMIC_RELEASE);
     ring->complete_count += count;
     return count;
 }

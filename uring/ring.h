@@ -3,8 +3,9 @@
  *
  *        push ──► SQ ──► enter (submits all, may wait) ──► CQ ──► reap
  *
- * Made, entered and closed by one thread (SINGLE_ISSUER). This is one of the seams that tests replace at link time;
- * nothing above it touches the shared memory. See io_uring_setup(2), io_uring_enter(2).
+ * Made, entered and closed by one thread (SINGLE_ISSUER). This is one of the seams that tests
+ * replace at link time; nothing above it touches the shared memory. See io_uring_setup(2),
+ * io_uring_enter(2).
  */
 #ifndef GRING_URING_RING_H
 #define GRING_URING_RING_H
@@ -17,15 +18,15 @@
 
 struct ring {
     struct io_uring uring;
-    unsigned features;       /* 1 << enum feature, those in force */
-    unsigned enter_flags;    /* what every enter carries */
+    unsigned features;    /* 1 << enum feature, those in force */
+    unsigned enter_flags; /* what every enter carries */
     uint64_t enter_count, submit_count, complete_count, overflow_count;
 };
 
 /*
  * entries: SQ size, rounded up to a power of two by the kernel; the CQ is 8 × that, at least 4,096.
- * Retries with fewer flags where the kernel refuses one. Returns 0, or -errno after one logged line that names the
- * cause and the remedy.
+ * Retries with fewer flags where the kernel refuses one. Returns 0, or -errno after one logged
+ * line that names the cause and the remedy.
  */
 int ring_open(struct ring *ring, unsigned entries);
 void ring_close(struct ring *ring);
@@ -48,8 +49,8 @@ bool ring_has_completions(const struct ring *ring);
 /*
  * Submits everything pushed. With wait_ns > 0 waits until there is a completion or the time is over
  * (CLOCK_FOREVER: no limit). A partial submit is no error: what is left goes with the next enter.
- * Returns 0; -EINTR a signal came; -EAGAIN the kernel lacks memory, reap and try again; -EBUSY the CQ must be
- * drained first. Anything else is a broken ring and aborts with the reason.
+ * Returns 0; -EINTR a signal came; -EAGAIN the kernel lacks memory, reap and try again; -EBUSY
+ * the CQ must be drained first. Anything else is a broken ring and aborts with the reason.
  */
 int ring_enter(struct ring *ring, gring_ns wait_ns);
 

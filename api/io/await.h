@@ -1,16 +1,18 @@
 /*
  * The waist: every verb of io and net is prep, await, result.
  *
- * The op and every buffer it names lie on the parked task's stack or are the caller's, and are the kernel's until this
- * returns. Only the op's own last completion ends the wait: a kill asks the kernel to stop, and if the operation
- * completed all the same its result is returned and the kill waits for the next call.
+ * The op and every buffer it names lie on the parked task's stack or are the caller's, and are
+ * the kernel's until this returns. Only the op's own last completion ends the wait: a kill asks
+ * the kernel to stop, and if the operation completed all the same its result is returned and the
+ * kill waits for the next call.
  */
 #ifndef GRING_API_IO_AWAIT_H
 #define GRING_API_IO_AWAIT_H
 
 #include "uring/prep.h"
 
-/* What the completion says, or -errno: ECANCELED, EBADF by gring_close. what: the verb, for the census. */
+/* What the completion says, or -errno: ECANCELED, EBADF by gring_close. what: the verb, for the
+ * census. */
 int await(struct op *op, const char *what);
 
 #endif

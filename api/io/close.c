@@ -1,8 +1,10 @@
 /*
- * Closing: first every operation on the descriptor is asked to end, then awaited, then the descriptor goes.
+ * Closing: first every operation on the descriptor is asked to end, then awaited, then the
+ * descriptor goes.
  *
- * close(2) alone would leave a pending receive pending for ever, and a pending accept would keep the port open. Until
- * the descriptor is really closed its number cannot be used anew, so no operation can begin on somebody else's file.
+ * close(2) alone would leave a pending receive pending for ever, and a pending accept would keep
+ * the port open. Until the descriptor is really closed its number cannot be used anew, so no
+ * operation can begin on somebody else's file.
  */
 #include "api/result.h"
 #include "base/check.h"
@@ -13,7 +15,7 @@
 #include <greenring/io.h>
 #include <unistd.h>
 
-/* ---- by a task ----------------------------------------------------------------------------------------------- */
+/* ---- by a task ------------------------------------------------------------------------------- */
 
 struct close_wait {
     struct closer closer;
@@ -48,7 +50,7 @@ static int close_green(struct gring_hub *hub, int fd)
     return close(fd) < 0 ? -errno : 0;
 }
 
-/* ---- by a plain thread --------------------------------------------------------------------------------------- */
+/* ---- by a plain thread ----------------------------------------------------------------------- */
 
 struct remote_close {
     struct closer closer;

@@ -16,7 +16,8 @@ ssize_t gring_read(int fd, void *buf, size_t size)
     return api_result(await(&op, "read"));
 }
 
-/* POSIX has no positions on pipes and sockets; the ring would ignore the offset there. The hint saves the question. */
+/* POSIX has no positions on pipes and sockets; the ring would ignore the offset there. The hint
+ * saves the question. */
 static int check_position(int fd, off_t offset)
 {
     struct descriptor *entry = inflight_at(&hub_self()->ops.inflight, fd);

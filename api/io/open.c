@@ -1,9 +1,10 @@
 /*
  * Opening files, and the one kind of file whose opening waits.
  *
- * The ring's first attempt carries O_NONBLOCK inside, so a FIFO opens at once or fails with ENXIO where open(2) would wait
- * for the other end; and a worker of the kernel that waits there keeps other files from being opened. So a FIFO that is to
- * be waited for is opened by a thread of ours.
+ * The ring's first attempt carries O_NONBLOCK inside, so a FIFO opens at once or fails with
+ * ENXIO where open(2) would wait for the other end; and a worker of the kernel that waits there
+ * keeps other files from being opened. So a FIFO that is to be waited for is opened by a thread
+ * of ours.
  */
 #include "api/io/await.h"
 #include "api/result.h"
@@ -13,32 +14,43 @@
 
 #include <fcntl.h>
 #include <greenring/io.h>
+#include <poll.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* ---- waiting for a FIFO's other end -------------------------------------------------------------------------- */
+/* ---- waiting for a FIFO's other end ---------------------------------------------------------- */
 
-/* Owns all its memory: who waits may leave, and a thread may be in open(2) for as long as it likes. */
+/* Owns all its memory: who waits may leave, and a thread may be in open(2) for as long as it
+ * likes. */
 struct fifo_open {
     struct offload_job job;
     struct source *waiter;
     int dir; /* a duplicate, or AT_FDCWD */
     int flags, result;
+    /* the ring's attempt, or -1: while it is open a writer that it let in has its reader */
+    int held_fd;
+    int writer_fd;
     char path[];
 };
 
 struct fifo_source {
     struct source source;
     struct fifo_open *fifo;
+    bool abandoned;
 };
 
 static void free_fifo(struct fifo_open *fifo)
 {
     if (fifo->dir >= 0)
         close(fifo->dir);
+    if (fifo->held_fd >= 0)
+        close(fifo->held_fd);
+    if (fifo->writer_fd >= 0)
+        close(fifo->writer_fd);
     free(fifo);
 }
 
@@ -65,13 +77,37 @@ static void discard_open(struct offload_job *job)
     free_fifo(fifo);
 }
 
+/* A writer of our own for a moment: it lets the thread's open(2) return, which else would stay
+ * behind as a reader. */
+static int open_writer(int reader_fd)
+{
+    char path[32];
+
+    snprintf(path, sizeof path, "/proc/self/fd/%d", reader_fd);
+    return open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+}
+
+/*
+ * If the held descriptor has won, the thread is made to come back. If the wait was interrupted
+ * it is left where it is, waiting for the other end, which it will close again.
+ */
 static void leave_open(struct source *source)
 {
-    offload_abandon(&CONTAINER_OF(source, struct fifo_source, source)->fifo->job);
+    struct fifo_source *waiting = CONTAINER_OF(source, struct fifo_source, source);
+    struct fifo_open *fifo = waiting->fifo;
+
+    if (source->wait->winner) {
+        fifo->writer_fd = open_writer(fifo->held_fd);
+        if (fifo->writer_fd >= 0)
+            return;         /* open_done lets go */
+        fifo->held_fd = -1; /* it is the result */
+    }
+    waiting->abandoned = true;
+    offload_abandon(&fifo->job);
     source_done(source);
 }
 
-static struct fifo_open *fifo_new(int dir, const char *path, int flags)
+static struct fifo_open *fifo_new(int dir, const char *path, int flags, int held_fd)
 {
     struct fifo_open *fifo = calloc(1, sizeof *fifo + strlen(path) + 1);
 
@@ -83,14 +119,54 @@ static struct fifo_open *fifo_new(int dir, const char *path, int flags)
     fifo->dir = dir >= 0 ? fcntl(dir, F_DUPFD_CLOEXEC, 0) : dir;
     fifo->flags = flags & ~O_CREAT; /* it exists: we have seen it */
     fifo->result = -ECANCELED;
+    fifo->held_fd = held_fd;
+    fifo->writer_fd = -1;
     strcpy(fifo->path, path);
     return fifo;
 }
 
-static int open_fifo(int dir, const char *path, int flags)
+/*
+ * The second source of the wait: the descriptor of the ring's attempt. A writer that came, wrote
+ * and left before the thread was in open(2) is seen by it and by nobody else.
+ */
+struct held_source {
+    struct source source;
+    struct op poll;
+};
+
+static void held_is_ready(struct op *op)
 {
-    struct fifo_open *fifo = fifo_new(dir, path, flags);
+    source_done(op->owner);
+}
+
+static void stop_polling(struct source *source)
+{
+    ops_cancel(&hub_self()->ops, &CONTAINER_OF(source, struct held_source, source)->poll);
+}
+
+static void watch_held(struct wait *wait, struct held_source *held, int fd)
+{
+    prep_poll(&held->poll, fd, POLLIN | POLLHUP);
+    held->poll.on_done = held_is_ready;
+    held->poll.owner = &held->source;
+    if (ops_submit(&hub_self()->ops, &held->poll) == 0)
+        wait_hold(wait, &held->source, stop_polling);
+}
+
+static void discard_all_but_held(struct fifo_open *fifo)
+{
+    fifo->held_fd = -1;
+    if (fifo->result >= 0)
+        close(fifo->result);
+    free_fifo(fifo);
+}
+
+/* held_fd is taken over, whatever happens. */
+static int open_fifo(int dir, const char *path, int flags, int held_fd)
+{
+    struct fifo_open *fifo = fifo_new(dir, path, flags, held_fd);
     struct fifo_source waiting = { .fifo = fifo };
+    struct held_source held;
     struct wait wait;
     int result = fifo ? wait_begin(&wait, "the opening of a FIFO", -1) : -ENOMEM;
 
@@ -101,12 +177,21 @@ static int open_fifo(int dir, const char *path, int flags)
     if (result < 0) {
         if (fifo)
             free_fifo(fifo);
+        else if (held_fd >= 0)
+            close(held_fd);
         return result;
     }
     wait_hold(&wait, &waiting.source, leave_open);
+    if (held_fd >= 0)
+        watch_held(&wait, &held, held_fd);
     wait_park(&wait);
     if (wait.interruption)
         return wait_outcome(&wait); /* it is the threads' now */
+    if (held_fd >= 0 && wait.winner == &held.source) {
+        if (!waiting.abandoned)
+            discard_all_but_held(fifo);
+        return held_fd;
+    }
     result = fifo->result;
     free_fifo(fifo);
     return result;
@@ -119,7 +204,7 @@ static bool is_fifo(int fd)
     return fstat(fd, &status) == 0 && S_ISFIFO(status.st_mode);
 }
 
-/* ---- the calls ----------------------------------------------------------------------------------------------- */
+/* ---- the calls ------------------------------------------------------------------------------- */
 
 static int open_by_ring(int dir, const char *path, int flags, mode_t mode)
 {
@@ -129,12 +214,33 @@ static int open_by_ring(int dir, const char *path, int flags, mode_t mode)
     return await(&op, "open");
 }
 
-/* Did the ring's attempt come back where open(2) would still wait? ENXIO: a FIFO that nobody reads, or a device. */
+/*
+ * With O_CREAT and O_TRUNC the kernel opens on a worker, and a FIFO would hold one of the few:
+ * so it is asked not to wait, which changes nothing for other files, and the flag is taken off
+ * again.
+ */
+static int open_without_waiting(int dir, const char *path, int flags, mode_t mode)
+{
+    int result = open_by_ring(dir, path, flags | O_NONBLOCK, mode);
+
+    if (result >= 0)
+        fcntl(result, F_SETFL, flags);
+    return result;
+}
+
+static bool may_wait(int flags)
+{
+    return !(flags & (O_NONBLOCK | O_PATH)) && (flags & O_ACCMODE) != O_RDWR;
+}
+
+/* Did the ring's attempt come back where open(2) would still wait? ENXIO: a FIFO that nobody
+ * reads, or a device; EAGAIN: somebody has a lease on the file. */
 static bool should_wait(int result, int flags)
 {
-    if (flags & (O_NONBLOCK | O_PATH) || (flags & O_ACCMODE) == O_RDWR)
+    if (!may_wait(flags))
         return false;
-    return result == -ENXIO || (result >= 0 && (flags & O_ACCMODE) == O_RDONLY && is_fifo(result));
+    return result == -ENXIO || result == -EAGAIN ||
+           (result >= 0 && (flags & O_ACCMODE) == O_RDONLY && is_fifo(result));
 }
 
 static int open_at(int dir, const char *path, int flags, mode_t mode)
@@ -143,12 +249,12 @@ static int open_at(int dir, const char *path, int flags, mode_t mode)
 
     if (!hub_self())
         return openat(dir, path, flags, mode);
-    result = open_by_ring(dir, path, flags, mode);
-    if (should_wait(result, flags)) {
-        if (result >= 0)
-            close(result);
-        result = open_fifo(dir, path, flags);
-    }
+    if (may_wait(flags) && flags & (O_CREAT | O_TRUNC))
+        result = open_without_waiting(dir, path, flags, mode);
+    else
+        result = open_by_ring(dir, path, flags, mode);
+    if (should_wait(result, flags))
+        result = open_fifo(dir, path, flags, result);
     return (int)api_result(result);
 }
 

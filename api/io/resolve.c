@@ -1,8 +1,8 @@
 /*
  * Name look-ups off the hub; see resolve.h.
  *
- * A look-up that has begun cannot be stopped, so it owns all its memory: whoever waited for it may leave, and the
- * look-up is abandoned to the threads.
+ * A look-up that has begun cannot be stopped, so it owns all its memory: whoever waited for it
+ * may leave, and the look-up is abandoned to the threads.
  */
 #include "api/io/resolve.h"
 
@@ -18,7 +18,7 @@ struct lookup {
     struct offload_job job;
     struct endpoint endpoint;
     struct source *waiter;
-    int result;            /* as of resolve */
+    int result; /* as of resolve */
     struct address addresses[ADDRESSES_MAX];
 };
 
@@ -27,7 +27,7 @@ struct lookup_source {
     struct lookup *lookup;
 };
 
-/* ---- asking -------------------------------------------------------------------------------------------------- */
+/* ---- asking ---------------------------------------------------------------------------------- */
 
 static int error_of(int eai)
 {
@@ -60,8 +60,11 @@ static int copy_addresses(const struct addrinfo *list, struct address addresses[
 
 static int look_up(const struct endpoint *endpoint, struct address addresses[])
 {
-    struct addrinfo hints = { .ai_family = endpoint->family, .ai_socktype = endpoint->socket_type, .ai_flags = AI_PASSIVE };
-    const char *host = *endpoint->host ? endpoint->host : NULL; /* none: every address of this machine */
+    struct addrinfo hints = { .ai_family = endpoint->family,
+                              .ai_socktype = endpoint->socket_type,
+                              .ai_flags = AI_PASSIVE };
+    /* none: every address of this machine */
+    const char *host = *endpoint->host ? endpoint->host : NULL;
     struct addrinfo *list;
     int eai, count;
 
@@ -73,7 +76,7 @@ static int look_up(const struct endpoint *endpoint, struct address addresses[])
     return count;
 }
 
-/* ---- waiting for the answer ---------------------------------------------------------------------------------- */
+/* ---- waiting for the answer ------------------------------------------------------------------ */
 
 static void run_lookup(struct offload_job *job)
 {
@@ -142,7 +145,7 @@ static int look_up_green(const struct endpoint *endpoint, struct address address
     return await_lookup(lookup, addresses);
 }
 
-/* ---- the call ------------------------------------------------------------------------------------------------ */
+/* ---- the call -------------------------------------------------------------------------------- */
 
 static int unix_address(const struct endpoint *endpoint, struct address *address)
 {

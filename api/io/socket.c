@@ -11,7 +11,7 @@
 #endif
 
 /* Receives that fail at once when there is nothing: told to wait first they would wait for ever. */
-enum { ANSWERS_AT_ONCE = MSG_DONTWAIT | MSG_OOB | MSG_ERRQUEUE };
+enum { ANSWERS_AT_ONCE = MSG_DONTWAIT | MSG_OOB };
 
 int gring_accept4(int fd, struct sockaddr *address, socklen_t *length, int flags)
 {
@@ -43,11 +43,11 @@ int gring_shutdown(int fd, int how)
     return shutdown(fd, how); /* it does not wait, and it wakes those who do */
 }
 
-/* ---- recv ---------------------------------------------------------------------------------------------------- */
+/* ---- recv ------------------------------------------------------------------------------------ */
 
 /*
- * When the last receive emptied the socket, the next one most likely has to wait: the kernel is told to wait first,
- * which spares an attempt that would fail.
+ * When the last receive emptied the socket, the next one most likely has to wait: the kernel is
+ * told to wait first, which spares an attempt that would fail.
  */
 static void wait_first_if_drained(struct op *op, const struct descriptor *entry)
 {
@@ -64,6 +64,8 @@ ssize_t gring_recv(int fd, void *buf, size_t size, int flags)
 
     if (!hub)
         return recv(fd, buf, size, flags);
+    if (flags & MSG_ERRQUEUE)
+        flags |= MSG_DONTWAIT; /* as recv(2): that queue is not waited for */
     entry = inflight_at(&hub->ops.inflight, fd);
     prep_recv(&op, fd, buf, size, flags);
     if (!(flags & ANSWERS_AT_ONCE))
@@ -74,7 +76,7 @@ ssize_t gring_recv(int fd, void *buf, size_t size, int flags)
     return api_result(result);
 }
 
-/* ---- send ---------------------------------------------------------------------------------------------------- */
+/* ---- send ------------------------------------------------------------------------------------ */
 
 static int send_some(int fd, const char *buf, size_t size, int flags)
 {
@@ -84,7 +86,8 @@ static int send_some(int fd, const char *buf, size_t size, int flags)
     return await(&op, "send");
 }
 
-/* MSG_WAITALL makes the kernel go on after a short send, but does not promise that it always can: hence the loop. */
+/* MSG_WAITALL makes the kernel go on after a short send, but does not promise that it always
+ * can: hence the loop. */
 ssize_t gring_send(int fd, const void *buf, size_t size, int flags)
 {
     const char *bytes = buf;

@@ -18,8 +18,8 @@ enum { WRITE_MAX = 0x7ffff000 }; /* as write(2): no call moves more */
 typedef int (*transfer_fn)(int fd, char *buf, size_t size);
 
 /*
- * Repeats the transfer until size bytes have moved, nothing moves any more, or it fails. Progress is never lost: *done
- * says how much, whatever the result: 0 or -errno.
+ * Repeats the transfer until size bytes have moved, nothing moves any more, or it fails.
+ * Progress is never lost: *done says how much, whatever the result: 0 or -errno.
  */
 static int transfer_all(transfer_fn transfer, int fd, char *buf, size_t size, size_t *done)
 {
@@ -37,7 +37,7 @@ static ssize_t full_result(int error, size_t moved, size_t *done)
     return api_result(error < 0 ? error : (ssize_t)moved);
 }
 
-/* ---- read ---------------------------------------------------------------------------------------------------- */
+/* ---- read ------------------------------------------------------------------------------------ */
 
 static int read_some(int fd, char *buf, size_t size)
 {
@@ -56,11 +56,12 @@ ssize_t gring_read_full(int fd, void *buf, size_t size, size_t *done)
     return full_result(error, moved, done);
 }
 
-/* ---- write --------------------------------------------------------------------------------------------------- */
+/* ---- write ----------------------------------------------------------------------------------- */
 
 /*
- * A short write to a regular file (no space, a size limit) may leave the file position where it was: on Linux 6.18 the
- * ring's WRITE does. So whoever writes at the position remembers it and sets it right; streams have none.
+ * A short write to a regular file (no space, a size limit) may leave the file position where it
+ * was: on Linux 6.18 the ring's WRITE does. So whoever writes at the position remembers it and
+ * sets it right; streams have none.
  */
 static off_t position_before(int fd)
 {
@@ -101,6 +102,22 @@ static int write_some_of_file(int fd, char *buf, size_t size)
     return result;
 }
 
+/* What was written is the result then, and the interruption stays pending, unreported, for the
+ * next call. */
+static int write_until_interrupted(int fd, char *buf, size_t size, size_t *moved)
+{
+    struct gring_task *task = hub_self()->running;
+    int error;
+
+    *moved = 0;
+    if (!task)
+        return write_some(fd, buf, size); /* in a callback: says what is wrong */
+    task_hold_reports(task);
+    error = transfer_all(write_some, fd, buf, size, moved);
+    task_release_reports(task, *moved == 0);
+    return error;
+}
+
 /* As write(2): one transfer on what has a position, on the others until all is written. */
 ssize_t gring_write(int fd, const void *buf, size_t size)
 {
@@ -112,7 +129,7 @@ ssize_t gring_write(int fd, const void *buf, size_t size)
         return write(fd, buf, size);
     if (wanted == 0 || position_before(fd) >= 0)
         return api_result(write_some_of_file(fd, bytes, wanted));
-    error = transfer_all(write_some, fd, bytes, wanted, &moved);
+    error = write_until_interrupted(fd, bytes, wanted, &moved);
     return api_result(error < 0 && moved == 0 ? error : (ssize_t)moved);
 }
 
@@ -141,7 +158,7 @@ ssize_t gring_writev(int fd, const struct iovec *iov, int count)
     return api_result(result);
 }
 
-/* ---- write, all of it, without a signal ---------------------------------------------------------------------- */
+/* ---- write, all of it, without a signal ------------------------------------------------------ */
 
 static int send_some(int fd, char *buf, size_t size)
 {
@@ -160,7 +177,8 @@ static int write_some_silently(int fd, char *buf, size_t size)
     return await(&op, "write");
 }
 
-/* The hint is right unless the number was closed behind our back and given out again; SEND finds that out. */
+/* The hint is right unless the number was closed behind our back and given out again; SEND finds
+ * that out. */
 static bool is_socket(int fd)
 {
     struct descriptor *entry = inflight_at(&hub_self()->ops.inflight, fd);

@@ -15,7 +15,8 @@ struct every {
     uint64_t count;
 };
 
-/* The tick that is due now, on the grid; those that have passed meanwhile are skipped and counted. */
+/* The tick that is due now, on the grid; those that have passed meanwhile are skipped and
+ * counted. */
 static gring_tick next_tick(struct every *every, gring_ns now)
 {
     gring_ns behind = now - every->next;
@@ -66,10 +67,12 @@ gring_task *gring_every(gring_ns period, gring_tick_fn fn, void *arg, const grin
     struct every *every;
     gring_task *task;
 
-    if (period <= 0 || !fn || (given && (given->size < sizeof given->size || given->size > sizeof opts)))
+    if (period <= 0 || !fn ||
+        (given && (given->size < sizeof given->size || given->size > sizeof opts)))
         return api_null(-EINVAL);
     if (given)
-        memcpy(&opts, given, given->size); /* an older caller's may be smaller; gring_spawn_with says more */
+        /* an older caller's may be smaller; gring_spawn_with says more */
+        memcpy(&opts, given, given->size);
     opts.size = sizeof opts;
     every = malloc(sizeof *every);
     if (!every)

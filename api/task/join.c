@@ -15,7 +15,7 @@ static int collect(const struct gring_task *task, void **result)
     return task->code;
 }
 
-/* ---- by a task ----------------------------------------------------------------------------------------------- */
+/* ---- by a task ------------------------------------------------------------------------------- */
 
 struct join {
     struct end_waiter waiter;
@@ -59,18 +59,22 @@ static int wait_for(struct gring_task *task)
     return wait_outcome(&wait);
 }
 
-/* ---- by a plain thread --------------------------------------------------------------------------------------- */
+/* ---- by a plain thread: 0 or the code, or -errno --------------------------------------------- */
 
 struct thread_join {
     struct end_waiter waiter;
     struct gring_task *task;
+    void *result; /* copied by the hub: the record may go with the run before the thread looks */
+    int code;
     atomic_uint ended;
 };
 
 static void wake_thread(struct end_waiter *waiter)
 {
-    atomic_uint *ended = &CONTAINER_OF(waiter, struct thread_join, waiter)->ended;
+    struct thread_join *join = CONTAINER_OF(waiter, struct thread_join, waiter);
+    atomic_uint *ended = &join->ended;
 
+    join->code = collect(join->task, &join->result);
     atomic_store_explicit(ended, 1, memory_order_release);
     sys_futex_wake_all(ended); /* by address only: the thread's frame may be gone already */
 }
@@ -86,24 +90,21 @@ static void enlist_thread(void *arg)
         task_add_waiter(join->task, &join->waiter);
 }
 
-static int block_for(struct gring_task *task)
+static int block_for(struct gring_task *task, void **result)
 {
     struct thread_join join = { .waiter.on_end = wake_thread, .task = task };
-    int error;
+    int error = runtime_call(task->hub, enlist_thread, &join);
 
-    if (task_state(task) == TASK_DONE) {
-        task_request(task, REQUEST_SEEN);
-        return 0;
-    }
-    error = runtime_call(task->hub, enlist_thread, &join);
     if (error < 0)
         return error;
     while (!atomic_load_explicit(&join.ended, memory_order_acquire))
         sys_futex_wait(&join.ended, 0);
-    return 0;
+    if (result)
+        *result = join.result;
+    return join.code;
 }
 
-/* ---- the calls ----------------------------------------------------------------------------------------------- */
+/* ---- the calls ------------------------------------------------------------------------------- */
 
 int gring_wait(gring_task *task, void **result)
 {
@@ -112,20 +113,32 @@ int gring_wait(gring_task *task, void **result)
     if (!task)
         return (int)api_result(-EINVAL);
     if (task->hub != hub_self())
-        error = block_for(task);
-    else if (task_state(task) != TASK_DONE)
+        return (int)api_result(block_for(task, result));
+    if (task_state(task) != TASK_DONE)
         error = wait_for(task);
     else
         task->outcome_seen = true;
     return error < 0 ? (int)api_result(error) : collect(task, result);
 }
 
-int gring_join(gring_task *task, void **result)
+static int wait_and_drop(gring_task *task, void **result)
 {
     int outcome = gring_wait(task, result);
 
     if (outcome >= 0)
         gring_drop(task);
+    return outcome;
+}
+
+/* A plain thread stays a visitor until its handle is back: the end of the run waits for that. */
+int gring_join(gring_task *task, void **result)
+{
+    int outcome;
+
+    if (!task || hub_self() || !runtime_visit(task->hub))
+        return wait_and_drop(task, result);
+    outcome = wait_and_drop(task, result);
+    runtime_leave();
     return outcome;
 }
 
@@ -158,7 +171,7 @@ int gring_waitall(gring_task *const tasks[], size_t count)
     return 0;
 }
 
-/* ---- any of several ------------------------------------------------------------------------------------------ */
+/* ---- any of several -------------------------------------------------------------------------- */
 
 static int first_ended(gring_task *const tasks[], size_t count)
 {
@@ -176,9 +189,13 @@ static int wait_for_any(gring_task *const tasks[], size_t count)
 
     if (error == 0) {
         for (size_t index = 0; index < count; index++)
-            join_enlist(&wait, &joins[index], tasks[index]);
-        wait_park(&wait);
-        error = wait_outcome(&wait);
+            if (tasks[index] != wait.task) /* oneself never ends here */
+                join_enlist(&wait, &joins[index], tasks[index]);
+        error = wait.held_count ? 0 : -EDEADLK;
+        if (error == 0) {
+            wait_park(&wait);
+            error = wait_outcome(&wait);
+        }
     }
     free(joins);
     return error;

@@ -52,13 +52,14 @@ int gring_unpark(gring_task *task, void *value)
     if (task->hub == hub_self()) {
         task_unpark(task, value);
     } else {
-        atomic_store_explicit(&task->unpark_value, value, memory_order_relaxed); /* the request publishes it */
+        /* the request publishes it */
+        atomic_store_explicit(&task->unpark_value, value, memory_order_relaxed);
         task_request(task, REQUEST_UNPARK);
     }
     return 0;
 }
 
-/* ---- callbacks on the loop ----------------------------------------------------------------------------------- */
+/* ---- callbacks on the loop ------------------------------------------------------------------- */
 
 struct post {
     struct mail mail;
@@ -85,6 +86,11 @@ int gring_post(gring_hub *hub, gring_cb cb, void *arg)
     if (!post)
         return (int)api_result(-ENOMEM);
     *post = (struct post){ .mail.deliver = call_and_free, .cb = cb, .arg = arg };
+    if (!runtime_visit(to)) {
+        free(post);
+        return (int)api_result(runtime_no_hub());
+    }
     mailbox_post(&to->mailbox, &post->mail);
+    runtime_leave();
     return 0;
 }

@@ -3,6 +3,7 @@
 #include "api/task/start.h"
 #include "base/check.h"
 #include "base/log.h"
+#include "runtime/frame.h"
 #include "runtime/runtime.h"
 
 #include <greenring/hub.h>
@@ -12,7 +13,8 @@
 
 enum { RING_ENTRIES_DEFAULT = 256, RING_ENTRIES_MAX = 32768 };
 #define SLICE_DEFAULT (10 * GRING_MS)
-#define KNOWN_FLAGS (GRING_RUN_DRAIN | GRING_RUN_SHUFFLE | GRING_RUN_FAKETIME | GRING_RUN_NO_SIGSEGV)
+#define KNOWN_FLAGS                                                                                \
+    (GRING_RUN_DRAIN | GRING_RUN_SHUFFLE | GRING_RUN_FAKETIME | GRING_RUN_NO_SIGSEGV)
 
 /* How gring_exit leaves gring_run's main: C frames are not unwound, by contract. */
 static struct {
@@ -21,9 +23,10 @@ static struct {
     bool inside;
 } main_exit;
 
-/* ---- configuration ------------------------------------------------------------------------------------------- */
+/* ---- configuration --------------------------------------------------------------------------- */
 
-/* A caller compiled against an older header gives a smaller struct: what it does not know is zero, the default. */
+/* A caller compiled against an older header gives a smaller struct: what it does not know is
+ * zero, the default. */
 static int read_config(const gring_config *given, gring_config *config)
 {
     memset(config, 0, sizeof *config);
@@ -32,9 +35,11 @@ static int read_config(const gring_config *given, gring_config *config)
     if (given->size < sizeof given->size || given->size > sizeof *config)
         return -EINVAL;
     memcpy(config, given, given->size);
-    if (config->flags & ~KNOWN_FLAGS || config->ring_entries > RING_ENTRIES_MAX || config->slice < 0)
+    if (config->flags & ~KNOWN_FLAGS || config->ring_entries > RING_ENTRIES_MAX ||
+        config->slice < 0)
         return -EINVAL;
-    if (config->stack_size && (config->stack_size < STACK_SIZE_MIN || config->stack_size > STACK_SIZE_MAX))
+    if (config->stack_size &&
+        (config->stack_size < STACK_SIZE_MIN || config->stack_size > STACK_SIZE_MAX))
         return -EINVAL;
     return config->hubs > 1 ? -ENOTSUP : 0;
 }
@@ -72,7 +77,7 @@ bool start_is_elsewhere(void)
     return !hub_self() && runtime_may_start() == -EPERM;
 }
 
-/* ---- the calls ----------------------------------------------------------------------------------------------- */
+/* ---- the calls ------------------------------------------------------------------------------- */
 
 static void *call_main(gring_fn fn, void *arg)
 {
@@ -115,6 +120,7 @@ int gring_fini(void)
 
     if (!hub || hub->running != hub->main_task || main_exit.inside)
         return (int)api_result(-EPERM);
+    task_leave_frames(hub->main_task);
     runtime_stop(NULL);
     return 0;
 }
@@ -126,7 +132,9 @@ void gring_exit(void *value)
     CHECK_SAY(hub && hub->running, "gring_exit was called outside a task");
     if (!hub->running->is_main)
         task_exit(hub->running, value);
-    CHECK_SAY(main_exit.inside, "gring_exit was called in gring_init's main task, which ends with gring_fini");
+    CHECK_SAY(main_exit.inside,
+              "gring_exit was called in gring_init's main task, which ends with gring_fini");
+    task_leave_frames(hub->running);
     main_exit.value = value;
     siglongjmp(main_exit.here, 1);
 }

@@ -1,4 +1,5 @@
-/* Giving way: to all that is ready, when the slice is used up, until there is nothing else to do. */
+/* Giving way: to all that is ready, when the slice is used up, until there is nothing else to
+ * do. */
 #include "api/result.h"
 #include "api/task/start.h"
 #include "base/check.h"
@@ -8,7 +9,8 @@
 #include <greenring/task.h>
 #include <sched.h>
 
-/* A long computation looks at the clock about this often per slice, and at least every so many checkpoints. */
+/* A long computation looks at the clock about this often per slice, and at least every so many
+ * checkpoints. */
 enum { LOOKS_PER_SLICE = 16, STEP_MAX = 1024 };
 
 static int yield(struct gring_hub *hub)
@@ -33,11 +35,12 @@ int gring_yield(void)
     return start_is_elsewhere() ? sched_yield() : (int)api_result(error);
 }
 
-/* ---- checkpoints --------------------------------------------------------------------------------------------- */
+/* ---- checkpoints ----------------------------------------------------------------------------- */
 
 /*
- * The step between two looks follows the pace: twice as far while a look comes early, down to one when it comes late.
- * So a checkpoint is a counter test, and the clock is read about LOOKS_PER_SLICE times a slice.
+ * The step between two looks follows the pace: twice as far while a look comes early, down to
+ * one when it comes late. So a checkpoint is a counter test, and the clock is read about
+ * LOOKS_PER_SLICE times a slice.
  */
 static void adapt_step(struct gring_hub *hub, gring_ns now)
 {
@@ -67,7 +70,7 @@ int gring_checkpoint(void)
     return yield(hub);
 }
 
-/* ---- idle ---------------------------------------------------------------------------------------------------- */
+/* ---- idle ------------------------------------------------------------------------------------ */
 
 struct idler {
     struct end_waiter waiter;

@@ -1,5 +1,6 @@
 /* Starting tasks: here, later, and from other threads. */
 #include "api/result.h"
+#include "api/task/scope.h"
 #include "api/task/start.h"
 #include "base/check.h"
 #include "runtime/runtime.h"
@@ -40,7 +41,7 @@ int gring_spawn_n(gring_fn fn, void *arg)
     return (int)api_result(error);
 }
 
-/* ---- with options -------------------------------------------------------------------------------------------- */
+/* ---- with options ---------------------------------------------------------------------------- */
 
 static int read_opts(const gring_spawn_opts *given, gring_spawn_opts *opts)
 {
@@ -52,6 +53,8 @@ static int read_opts(const gring_spawn_opts *given, gring_spawn_opts *opts)
     memset(opts, 0, sizeof *opts);
     memcpy(opts, given, given->size);
     if (opts->prio < GRING_PRIO_BACKGROUND || opts->prio > GRING_PRIO_HIGH)
+        return -EINVAL;
+    if (opts->flags & ~GRING_DAEMON || (opts->flags && !opts->scope))
         return -EINVAL;
     return 0;
 }
@@ -73,20 +76,32 @@ static int begin(struct gring_task *task, const gring_spawn_opts *opts)
     task->lane = (uint8_t)(LANE_NORMAL - opts->prio);
     task->abort = opts->abort;
     task->has_abort = opts->abort;
+    if (error == 0 && opts->scope)
+        error = scope_adopt(opts->scope, task, opts->flags & GRING_DAEMON, true);
     if (error < 0)
         return error;
-    if (opts->delay > 0)
-        return task_start_after(task, opts->delay);
-    task_ready(task);
-    return 0;
+    if (opts->delay <= 0) {
+        task_ready(task);
+        return 0;
+    }
+    error = task_start_after(task, opts->delay);
+    if (error < 0 && opts->scope)
+        scope_disown(task);
+    return error;
 }
 
-static int spawn_with(const gring_spawn_opts *opts, gring_fn fn, void *arg, struct gring_task **task)
+static int spawn_with(const gring_spawn_opts *opts, gring_fn fn, void *arg,
+                      struct gring_task **task)
 {
     struct gring_hub *hub = hub_self();
-    struct stack_pool *pool = opts->stack_size ? stacks_pool(&hub->stacks, opts->stack_size) : hub->default_pool;
-    int error = pool ? task_new(hub, pool, fn, arg, task) : -EINVAL;
+    struct stack_pool *pool =
+        opts->stack_size ? stacks_pool(&hub->stacks, opts->stack_size) : hub->default_pool;
+    int error = pool ? 0 : -EINVAL;
 
+    if (error == 0 && opts->scope)
+        error = scope_admits(opts->scope);
+    if (error == 0)
+        error = task_new(hub, pool, fn, arg, task);
     if (error < 0)
         return error;
     error = begin(*task, opts);
@@ -116,7 +131,7 @@ gring_task *gring_spawn_after(gring_ns delay, gring_fn fn, void *arg)
     return gring_spawn_with(&opts, fn, arg);
 }
 
-/* ---- from a plain thread ------------------------------------------------------------------------------------- */
+/* ---- from a plain thread --------------------------------------------------------------------- */
 
 struct remote_spawn {
     gring_fn fn;

@@ -11,7 +11,8 @@ int start_implicitly(void);
 /* A plain thread of a running program: there the calls that only pass time are the thread's own. */
 bool start_is_elsewhere(void);
 
-/* 0, or -errno: EPERM on a plain thread of a running program, ECHILD after fork, what gring_init says. */
+/* 0, or -errno: EPERM on a plain thread of a running program, ECHILD after fork, what gring_init
+ * says. */
 static inline int start_if_needed(void)
 {
     return __builtin_expect(hub_self() != NULL, 1) ? 0 : start_implicitly();

@@ -11,7 +11,8 @@ struct callback_timer {
     void *arg;
 };
 
-static_assert(sizeof(struct callback_timer) <= sizeof(gring_timer), "it lives in the caller's storage");
+static_assert(sizeof(struct callback_timer) <= sizeof(gring_timer),
+              "it lives in the caller's storage");
 
 static struct callback_timer *inside(gring_timer *storage)
 {
@@ -35,7 +36,8 @@ int gring_timer_start(gring_timer *storage, gring_ns duration, gring_cb cb, void
     if (gring_timer_pending(storage))
         return (int)api_result(-EBUSY);
     *timer = (struct callback_timer){ .timer.on_fire = call_back, .cb = cb, .arg = arg };
-    wheel_arm(&hub->wheel, &timer->timer.timer, clock_after(hub_read_clock(hub), duration > 0 ? duration : 0));
+    wheel_arm(&hub->wheel, &timer->timer.timer,
+              clock_after(hub_read_clock(hub), duration > 0 ? duration : 0));
     return 0;
 }
 

@@ -4,25 +4,28 @@
 #include <greenring/base.h>
 GRING_BEGIN
 
-/* What went wrong with nobody waiting: a refused io_uring, a failed task that nobody waits for, a deadlock, a limit. text: one
- * line without newline. level: 0 error, 1 warning, 2 information. NULL: back to stderr. Set it before the runtime starts;
- * fn may be called on any thread and must not park. [any] */
+/* What went wrong with nobody waiting: a refused io_uring, a failed task that nobody waits for,
+ * a deadlock, a limit. text: one line without newline. level: 0 error, 1 warning, 2 information.
+ * NULL: back to stderr. Set it before the runtime starts; fn may be called on any thread and
+ * must not park. [any] */
 typedef void (*gring_log_fn)(int level, const char *text, void *arg);
 GRING_API void gring_set_log(gring_log_fn fn, void *arg);
 
 /* Counters of the running hub. */
 typedef struct gring_stats {
-    size_t size;     /* in: sizeof(gring_stats) */
-    uint64_t tasks;  /* that have not ended, the main task included */
+    size_t size;    /* in: sizeof(gring_stats) */
+    uint64_t tasks; /* that have not ended, the main task included */
     uint64_t spawned, switches, turns;
-    uint64_t enters, sqes, cqes, cq_overflows, cancels, retries; /* retries: ops asked again after EAGAIN or EINTR */
+    /* retries: ops asked again after EAGAIN or EINTR */
+    uint64_t enters, sqes, cqes, cq_overflows, cancels, retries;
     uint64_t in_flight, timers;
     uint64_t stack_bytes; /* address space of stacks */
 } gring_stats;
-GRING_API int gring_stats_get(gring_stats *stats); /* status: EINVAL, EPERM not on the hub's thread */
+/* status: EINVAL, EPERM not on the hub's thread */
+GRING_API int gring_stats_get(gring_stats *stats);
 
-/* With GRING_RUN_FAKETIME: lets time pass, stopping at each timer on the way until what it woke has run. EINVAL without that
- * flag. [wait] */
+/* With GRING_RUN_FAKETIME: lets time pass, stopping at each timer on the way until what it woke
+ * has run. EINVAL without that flag. [wait] */
 GRING_API int gring_test_advance(gring_ns d);
 GRING_END
 #endif

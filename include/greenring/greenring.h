@@ -5,6 +5,7 @@
 #include <greenring/hub.h>
 #include <greenring/io.h>
 #include <greenring/net.h>
+#include <greenring/scope.h>
 #include <greenring/task.h>
 #include <greenring/time.h>
 #endif

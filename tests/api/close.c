@@ -1,5 +1,6 @@
 /*
- * gring_close: what is in flight on the descriptor ends with EBADF and is awaited, nothing is lost, nobody else is hit.
+ * gring_close: what is in flight on the descriptor ends with EBADF and is awaited, nothing is
+ * lost, nobody else is hit.
  *
  * Each test must leave exactly as many descriptors as it found.
  */
@@ -9,6 +10,7 @@
 #include <greenring/debug.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/un.h>
 
 #define ClosingTest(name)                                                                          \
     static void close_##name##_steps(void);                                                        \
@@ -27,7 +29,7 @@
     }                                                                                              \
     static void close_##name##_steps(void)
 
-/* ---- calls in tasks of their own ----------------------------------------------------------------------------- */
+/* ---- calls in tasks of their own ------------------------------------------------------------- */
 
 struct call {
     int fd, flags;
@@ -36,7 +38,7 @@ struct call {
     bool returned;
     size_t size;
     char *big; /* what to send; else buf */
-    char buf[64];
+    char buf[128];
 };
 
 static void *end_call(struct call *call, ssize_t result)
@@ -80,7 +82,8 @@ static void *do_connect(void *arg)
 {
     struct call *call = arg;
 
-    return end_call(call, gring_connect(call->fd, (struct sockaddr *)call->buf, (socklen_t)call->size));
+    return end_call(call,
+                    gring_connect(call->fd, (struct sockaddr *)call->buf, (socklen_t)call->size));
 }
 
 static void *do_write(void *arg)
@@ -141,7 +144,7 @@ static void expect_close_to_end(gring_fn fn, struct call *call)
     expect_ebadf(task, call);
 }
 
-/* ---- each kind of call --------------------------------------------------------------------------------------- */
+/* ---- each kind of call ----------------------------------------------------------------------- */
 
 ClosingTest(ends_a_read)
 {
@@ -210,6 +213,74 @@ ClosingTest(ends_a_connect_that_nobody_answers)
     close(listener);
 }
 
+/* What waits in a worker of the kernel is ended by a signal there, and says EINTR. */
+static void prepare_unix_connect(struct call *call, int *listener, int *first)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    socklen_t length = sizeof(sa_family_t); /* a name is chosen by the kernel */
+
+    *listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    cr_assert_eq(bind(*listener, (struct sockaddr *)&address, length), 0, "%m");
+    cr_assert_eq(listen(*listener, 0), 0);
+    length = sizeof address;
+    cr_assert_eq(getsockname(*listener, (struct sockaddr *)&address, &length), 0);
+    *first = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    cr_assert_eq(connect(*first, (struct sockaddr *)&address, length), 0); /* fills the backlog */
+    *call = (struct call){ .fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), .size = length };
+    memcpy(call->buf, &address, length);
+}
+
+ClosingTest(ends_a_connect_between_two_attempts)
+{
+    struct call call;
+    int listener, first;
+
+    prepare_unix_connect(&call, &listener, &first);
+    expect_close_to_end(do_connect, &call);
+    close(first);
+    close(listener);
+}
+
+static void *leave_connecting(void *arg)
+{
+    gring_spawn_n(do_connect, arg);
+    gring_idle();
+    for (int turn = 0; turn < 20; turn++)
+        gring_sleep(GRING_MS); /* it is in the worker by now; the test holds in any case */
+    return NULL;
+}
+
+Test(close, the_end_of_the_run_ends_a_connect_that_waits_in_a_worker)
+{
+    struct call call;
+    int listener, first;
+
+    prepare_unix_connect(&call, &listener, &first);
+    cr_assert_eq(gring_run(leave_connecting, &call, NULL), 0);
+    cr_assert_eq(call.result, -1);
+    cr_assert_eq(call.error, ECANCELED, "%s", strerror(call.error));
+}
+
+static void *leave_trying_to_connect(void *arg)
+{
+    gring_spawn_n(do_connect, arg);
+    gring_idle();
+    return NULL;
+}
+
+/* The kernel tries again and again before it gives the request to a worker, and a cancel in
+ * between finds nothing. */
+Test(close, the_end_of_the_run_ends_a_connect_between_two_attempts, .timeout = 20)
+{
+    struct call call;
+    int listener, first;
+
+    prepare_unix_connect(&call, &listener, &first);
+    cr_assert_eq(gring_run(leave_trying_to_connect, &call, NULL), 0);
+    cr_assert_eq(call.result, -1);
+    cr_assert_eq(call.error, ECANCELED, "%s", strerror(call.error));
+}
+
 ClosingTest(of_a_descriptor_in_a_partial_write_tells_what_was_written)
 {
     const size_t size = 4 << 20;
@@ -268,7 +339,7 @@ ClosingTest(of_a_descriptor_in_a_partial_recv_gives_what_was_received)
     close(ends[1]);
 }
 
-/* ---- what the world sees ------------------------------------------------------------------------------------- */
+/* ---- what the world sees --------------------------------------------------------------------- */
 
 ClosingTest(lets_the_peer_see_the_end)
 {
@@ -290,7 +361,8 @@ ClosingTest(of_a_listener_frees_the_port_at_once)
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     expect_close_to_end(do_accept, &call);
-    cr_assert_eq(connect(fd, (struct sockaddr *)&address, sizeof address), -1, "somebody still listens");
+    cr_assert_eq(connect(fd, (struct sockaddr *)&address, sizeof address), -1,
+                 "somebody still listens");
     cr_assert_eq(errno, ECONNREFUSED);
     close(fd);
     fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -299,7 +371,7 @@ ClosingTest(of_a_listener_frees_the_port_at_once)
     close(fd);
 }
 
-/* ---- who is hit, and who is not ------------------------------------------------------------------------------ */
+/* ---- who is hit, and who is not -------------------------------------------------------------- */
 
 ClosingTest(ends_all_operations_on_the_descriptor)
 {
@@ -388,7 +460,7 @@ ClosingTest(leaves_other_descriptors_alone)
     }
 }
 
-/* ---- during the close ---------------------------------------------------------------------------------------- */
+/* ---- during the close ------------------------------------------------------------------------ */
 
 /* The closer is spawned first and parks; whoever comes next runs while the close is under way. */
 static void expect_during_close(gring_fn newcomer)
@@ -459,7 +531,7 @@ ClosingTest(of_a_number_that_failed_to_close_leaves_no_mark)
     close_both(ends);
 }
 
-/* ---- from a plain thread ------------------------------------------------------------------------------------- */
+/* ---- from a plain thread --------------------------------------------------------------------- */
 
 struct thread_close {
     int fd, result, error;
@@ -541,7 +613,7 @@ ClosingTest(from_a_plain_thread_of_an_idle_descriptor)
     close(ends[1]);
 }
 
-/* ---- shutdown ------------------------------------------------------------------------------------------------ */
+/* ---- shutdown -------------------------------------------------------------------------------- */
 
 ClosingTest(is_not_needed_to_wake_a_reader_shutdown_gives_it_zero)
 {
@@ -570,9 +642,10 @@ ClosingTest(is_not_needed_to_wake_an_acceptor_shutdown_gives_it_EINVAL)
     close(call.fd);
 }
 
-/* ---- what has happened has happened -------------------------------------------------------------------------- */
+/* ---- what has happened has happened ---------------------------------------------------------- */
 
-/* Gets the completions of what is ready reaped while the caller, who runs before the others, has the next word. */
+/* Gets the completions of what is ready reaped while the caller, who runs before the others, has
+ * the next word. */
 static void let_completions_come(void)
 {
     int ends[2];
@@ -649,6 +722,40 @@ Test(close, the_end_of_the_run_takes_no_result_away_either)
     cr_assert_eq(descriptor_count(), before);
 }
 
+static void *leave_in_transfers(void *arg)
+{
+    struct call *calls = arg;
+
+    gring_spawn_n(do_recv, &calls[0]);
+    gring_spawn_n(do_send, &calls[1]);
+    gring_idle();
+    return NULL;
+}
+
+Test(close, the_end_of_the_run_tells_what_was_received_and_sent)
+{
+    const size_t size = 4 << 20;
+    struct call calls[2] = { { .flags = MSG_WAITALL }, { .size = size, .big = calloc(1, size) } };
+    int receiving[2], sending[2];
+    char buf[4096];
+    ssize_t got = 0, count;
+
+    make_tcp_pair(receiving);
+    make_unix_pair(sending);
+    cr_assert_eq(send(receiving[1], "abc", 3, 0), 3);
+    calls[0].fd = receiving[0];
+    calls[1].fd = sending[0];
+    cr_assert_eq(gring_run(leave_in_transfers, calls, NULL), 0);
+    cr_assert_eq(calls[0].result, 3, "result %zd, %s", calls[0].result, strerror(calls[0].error));
+    cr_assert_arr_eq(calls[0].buf, "abc", 3);
+    close(sending[0]);
+    while ((count = read(sending[1], buf, sizeof buf)) > 0)
+        got += count;
+    cr_assert_gt(got, 0);
+    cr_assert_eq(calls[1].result, got);
+    free(calls[1].big);
+}
+
 enum { TAKERS = 40 };
 
 struct takers {
@@ -709,7 +816,7 @@ Test(close, the_end_of_the_run_loses_no_byte)
     }
 }
 
-/* ---- numbers that are used again ----------------------------------------------------------------------------- */
+/* ---- numbers that are used again ------------------------------------------------------------- */
 
 enum { SLOTS = 24, TORTURERS = 8, TORTURE_ROUNDS = 1500 };
 
@@ -834,7 +941,7 @@ ClosingTest(and_reuse_of_numbers_never_mixes_streams)
     cr_assert_gt(torture.reads, 1000);
 }
 
-/* ---- the end of a run ---------------------------------------------------------------------------------------- */
+/* ---- the end of a run ------------------------------------------------------------------------ */
 
 static void *leave_them_waiting(void *arg)
 {

@@ -7,6 +7,7 @@
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -225,6 +226,56 @@ static void *spawn_a_hundred_sleepers(void *unused)
         tasks[index] = gring_spawn(work_a_little, NULL);
     cr_assert_eq(gring_waitall(tasks, 100), 0);
     return NULL;
+}
+
+static void note_nothing(void *unused)
+{
+    (void)unused;
+}
+
+static void link_nothing(gring_task *task, void *unused)
+{
+    (void)task, (void)unused;
+}
+
+/*
+ * Handles that are not given back are void when the run has ended, so what belongs to them is the
+ * library's to free.
+ */
+static void *leave_everything_behind(void *unused)
+{
+    gring_spawn_opts opts = { .size = sizeof opts, .name = "left behind" };
+    gring_task *done = gring_spawn_with(&opts, nothing, NULL);
+    gring_task *parked = gring_spawn_with(&opts, park, NULL);
+
+    (void)unused;
+    gring_wait(done, NULL);
+    gring_link(parked, link_nothing, NULL);
+    gring_spawn_with(&opts, nothing, NULL); /* never starts */
+    gring_spawn_after(GRING_SEC, nothing, NULL);
+    gring_set_name("main");
+    gring_defer(note_nothing, NULL);
+    gring_post(NULL, note_nothing, NULL);
+    return NULL;
+}
+
+static size_t allocated_bytes(void)
+{
+    return mallinfo2().uordblks;
+}
+
+Test(run, leaves_no_memory_behind)
+{
+    size_t before;
+
+    if (UNDER_ASAN)
+        cr_skip_test("malloc is not libc's");
+    for (int round = 0; round < 5; round++)
+        cr_assert_eq(gring_run(leave_everything_behind, NULL, NULL), 0);
+    before = allocated_bytes();
+    for (int round = 0; round < 100; round++)
+        cr_assert_eq(gring_run(leave_everything_behind, NULL, NULL), 0);
+    cr_assert_leq(allocated_bytes(), before);
 }
 
 Test(run, a_ring_of_one_entry_is_enough)
@@ -867,6 +918,45 @@ Test(end, defers_of_killed_tasks_are_not_interrupted)
     cr_assert_eq(sleep_in_defer_result, 0);
 }
 
+static uint64_t timers_after_the_kill = 77;
+
+static void count_the_timers(void *unused)
+{
+    gring_stats stats = { .size = sizeof stats };
+
+    (void)unused;
+    for (int round = 0; round < 200; round++) /* until the sleepers have gone */
+        gring_yield();
+    gring_stats_get(&stats);
+    timers_after_the_kill = stats.timers;
+}
+
+static void *defer_a_count(void *unused)
+{
+    (void)unused;
+    gring_defer(count_the_timers, NULL);
+    gring_park(NULL);
+    return NULL;
+}
+
+static void *spawn_sleepers_and_one_that_counts(void *unused)
+{
+    (void)unused;
+    gring_spawn_n(sleep_twice, &victims[0]);
+    gring_spawn_n(defer_a_count, NULL);
+    gring_spawn_n(sleep_twice, &victims[1]);
+    gring_yield();
+    return NULL;
+}
+
+Test(end, killed_sleepers_leave_no_timer_on_the_stack_they_left)
+{
+    cr_assert_eq(gring_run(spawn_sleepers_and_one_that_counts, NULL, NULL), 0);
+    must_have_seen(&victims[0], ECANCELED, ECANCELED);
+    must_have_seen(&victims[1], ECANCELED, ECANCELED);
+    cr_assert_leq(timers_after_the_kill, 1, "one watches over the end of the run");
+}
+
 static void *park_then_spawn(void *unused)
 {
     (void)unused;
@@ -1020,7 +1110,10 @@ Test(shuffle, everybody_runs_once)
     cr_assert_eq(seen, ((uint64_t)1 << SHUFFLED) - 1);
 }
 
-/* ---- deadlock: in a child, because Criterion's process has a thread that might wake somebody ---- */
+/*
+ * ---- deadlock: in a child, because Criterion's process has a thread that might wake somebody
+ * ----
+ */
 
 static gring_task *main_task;
 
@@ -1851,8 +1944,10 @@ static bool parent_returned;
 static void *fork_and_return(void *code)
 {
     forked = fork();
-    if (forked == 0)
+    if (forked == 0) {
+        alarm(10);
         return code ? gring_fail((int)(intptr_t)code) : NULL;
+    }
     parent_returned = true;
     return NULL;
 }

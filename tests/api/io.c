@@ -1,10 +1,11 @@
 /*
  * Files and descriptors: what gring_* gives is what the POSIX call of that name gives.
  *
- * Most tests here are scripts: a function that makes calls and writes down each result. A script is run three times,
- * each time from the same start: with libc's calls on a plain thread (the original), with ours on a plain thread
- * (where they are the plain ones) and with ours in a task. The three records must be the same, errno included, and a
- * call that succeeds must have left errno alone.
+ * Most tests here are scripts: a function that makes calls and writes down each result. A script
+ * is run three times, each time from the same start: with libc's calls on a plain thread (the
+ * original), with ours on a plain thread (where they are the plain ones) and with ours in a
+ * task. The three records must be the same, errno included, and a call that succeeds must have
+ * left errno alone.
  *
  * What has no original, since it would block the thread, follows as ordinary tests.
  */
@@ -12,6 +13,8 @@
 #include "tests/support/green.h"
 
 #include <limits.h>
+#include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <string.h>
@@ -20,7 +23,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-/* ---- scripts ------------------------------------------------------------------------------------------------- */
+/* ---- scripts --------------------------------------------------------------------------------- */
 
 struct calls {
     ssize_t (*read)(int, void *, size_t);
@@ -35,10 +38,11 @@ struct calls {
     int (*fsync)(int);
 };
 
-static const struct calls original = { read, write, readv,  writev, pread,
-                                       pwrite, open, openat, close,  fsync };
-static const struct calls ours = { gring_read,   gring_write, gring_readv,  gring_writev, gring_pread,
-                                   gring_pwrite, gring_open,  gring_openat, gring_close,  gring_fsync };
+static const struct calls original = { read,   write, readv,  writev, pread,
+                                       pwrite, open,  openat, close,  fsync };
+static const struct calls ours = { gring_read,  gring_write,  gring_readv, gring_writev,
+                                   gring_pread, gring_pwrite, gring_open,  gring_openat,
+                                   gring_close, gring_fsync };
 
 struct script {
     const struct calls *call;
@@ -100,11 +104,11 @@ static void say_bytes(struct script *s, const void *buf, size_t size)
 
 static void say_file(struct script *s, int fd)
 {
+    off_t position = lseek(fd, 0, SEEK_CUR);
     char all[64];
     ssize_t size = pread(fd, all, sizeof all, 0);
 
-    put(s, "  position %lld, file of %lld:", (long long)lseek(fd, 0, SEEK_CUR),
-        (long long)lseek(fd, 0, SEEK_END));
+    put(s, "  position %lld, file of %zd:", (long long)position, size);
     say_bytes(s, all, size < 0 ? 0 : (size_t)size);
 }
 
@@ -154,8 +158,10 @@ static void compare(void (*steps)(struct script *))
     run_script(&foreign);
     cr_assert_eq(gring_run(run_script_in_task, &green, NULL), 0, "gring_run: %m");
     cr_assert_gt(plain.length, 0);
-    cr_expect_str_eq(foreign.text, plain.text, "on a plain thread:\n%s\nthe original:\n%s", foreign.text, plain.text);
-    cr_expect_str_eq(green.text, plain.text, "in a task:\n%s\nthe original:\n%s", green.text, plain.text);
+    cr_expect_str_eq(foreign.text, plain.text, "on a plain thread:\n%s\nthe original:\n%s",
+                     foreign.text, plain.text);
+    cr_expect_str_eq(green.text, plain.text, "in a task:\n%s\nthe original:\n%s", green.text,
+                     plain.text);
 }
 
 #define SameAsPosix(name)                                                                          \
@@ -181,7 +187,7 @@ static void say_pipe_signals(struct script *s)
     pipe_signals = 0;
 }
 
-/* ---- read, readv, pread -------------------------------------------------------------------------------------- */
+/* ---- read, readv, pread ---------------------------------------------------------------------- */
 
 SameAsPosix(read_gives_what_is_there_and_moves_the_position)
 {
@@ -290,7 +296,8 @@ SameAsPosix(read_of_a_pipe_gives_what_is_there_then_the_end)
 
 SameAsPosix(read_of_devices)
 {
-    int zero = open("/dev/zero", O_RDONLY | O_CLOEXEC), null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    int zero = open("/dev/zero", O_RDONLY | O_CLOEXEC),
+        null = open("/dev/null", O_RDWR | O_CLOEXEC);
     char buf[8] = "garbage";
 
     SAY(s->call->read(zero, buf, sizeof buf));
@@ -415,7 +422,7 @@ SameAsPosix(readv_and_writev_refuse_absurd_vectors)
     close(fd);
 }
 
-/* ---- write, writev, pwrite ----------------------------------------------------------------------------------- */
+/* ---- write, writev, pwrite ------------------------------------------------------------------- */
 
 SameAsPosix(write_goes_to_the_position_and_moves_it)
 {
@@ -562,6 +569,7 @@ SameAsPosix(one_write_to_an_eventfd_adds_once)
 
 SameAsPosix(write_up_to_the_file_size_limit_is_short_and_quiet)
 {
+    struct iovec part = { (char[]){ "abcdefgh" }, 8 };
     struct rlimit before, limit;
     int fd = make_file("", 0);
 
@@ -570,17 +578,25 @@ SameAsPosix(write_up_to_the_file_size_limit_is_short_and_quiet)
     limit = (struct rlimit){ .rlim_cur = 6, .rlim_max = before.rlim_max };
     cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
     SAY(s->call->write(fd, "0123456789", 10));
-    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &before), 0);
     put(s, "  SIGXFSZ %d times\n", (int)pipe_signals);
     pipe_signals = 0;
     say_file(s, fd);
+    lseek(fd, 2, SEEK_SET);
+    SAY(s->call->writev(fd, &part, 1));
+    say_file(s, fd);
+    cr_assert_eq(fcntl(fd, F_SETFL, O_APPEND), 0);
+    cr_assert_eq(ftruncate(fd, 1), 0);
+    SAY(s->call->write(fd, "0123456789", 10));
+    say_file(s, fd);
+    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &before), 0);
     close(fd);
 }
 
 SameAsPosix(one_transfer_moves_at_most_what_read_and_write_move)
 {
     const size_t size = (size_t)3 << 30;
-    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 
     cr_assert_neq(memory, MAP_FAILED);
@@ -591,7 +607,7 @@ SameAsPosix(one_transfer_moves_at_most_what_read_and_write_move)
     close(fd);
 }
 
-/* ---- open, openat, close, fsync ------------------------------------------------------------------------------ */
+/* ---- open, openat, close, fsync -------------------------------------------------------------- */
 
 static void say_mode(struct script *s, int fd)
 {
@@ -609,7 +625,8 @@ SameAsPosix(open_creates_with_the_mode_and_the_umask)
     say_mode(s, fd);
     SAY(s->call->write(fd, "abc", 3));
     close(fd);
-    fd = SAY_OPENED(s->call->open(in_folder(s, "new"), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+    fd = SAY_OPENED(
+        s->call->open(in_folder(s, "new"), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
     say_mode(s, fd);
     close(fd);
     SAY_OPENED(s->call->open(in_folder(s, "new"), O_RDWR | O_CREAT | O_EXCL, 0600));
@@ -646,7 +663,7 @@ SameAsPosix(open_refuses_what_open_refuses)
     SAY_OPENED(s->call->open(in_folder(s, "loop"), O_RDONLY));
     SAY_OPENED(s->call->open(in_folder(s, long_name), O_RDONLY));
     SAY_OPENED(s->call->open("", O_RDONLY));
-    SAY_OPENED(s->call->open(NULL, O_RDONLY));
+    SAY_OPENED(s->call->open((char *)8, O_RDONLY));        /* no memory there */
     SAY_OPENED(s->call->open(s->folder, O_TMPFILE, 0600)); /* for reading only */
 }
 
@@ -694,7 +711,7 @@ SameAsPosix(fsync_of_a_file_and_of_what_cannot)
     close_both(ends);
 }
 
-/* ---- waiting ------------------------------------------------------------------------------------------------- */
+/* ---- waiting --------------------------------------------------------------------------------- */
 
 /* A call made by a task of its own, and what came of it. */
 struct transfer {
@@ -884,7 +901,99 @@ GreenTest(io, open_of_a_fifo_for_writing_waits_for_the_reader)
     expect_fifo_open_to_wait(open_for_writing, open_for_reading);
 }
 
-/* ---- all of it ----------------------------------------------------------------------------------------------- */
+/* A program that has been waiting in open(2) for somebody to read. It must not be let in and
+ * then left. */
+struct fifo_writer {
+    char path[64];
+    int rounds, failures;
+    /* it comes when the reader of the round before has gone: what is written to a leaving reader
+     * is lost */
+    sem_t turn;
+};
+
+static void *write_to_fifo(void *arg)
+{
+    struct fifo_writer *writer = arg;
+
+    for (int round = 0; round < writer->rounds; round++) {
+        int fd;
+
+        sem_wait(&writer->turn);
+        fd = open(writer->path, O_WRONLY | O_CLOEXEC);
+        writer->failures += write(fd, "x", 1) != 1;
+        close(fd);
+    }
+    return NULL;
+}
+
+GreenTest(io, open_of_a_fifo_takes_the_writer_that_is_waiting, .timeout = 20)
+{
+    char folder[] = P_tmpdir "/greenring-test-XXXXXX", byte;
+    struct fifo_writer writer = { .rounds = 3000 };
+    pthread_t thread;
+
+    signal(SIGPIPE, SIG_IGN);
+    sem_init(&writer.turn, 0, 0);
+    cr_assert_not_null(mkdtemp(folder));
+    snprintf(writer.path, sizeof writer.path, "%s/fifo", folder);
+    cr_assert_eq(mkfifo(writer.path, 0600), 0);
+    cr_assert_eq(pthread_create(&thread, NULL, write_to_fifo, &writer), 0);
+    for (int got = 0; got < writer.rounds;) {
+        ssize_t count;
+        int fd;
+
+        sem_post(&writer.turn);
+        fd = gring_open(writer.path, O_RDONLY | O_CLOEXEC);
+        cr_assert_geq(fd, 0, "%m");
+        while ((count = gring_read(fd, &byte, 1)) > 0)
+            got++;
+        cr_assert_eq(count, 0);
+        gring_close(fd);
+    }
+    cr_assert_eq(pthread_join(thread, NULL), 0);
+    cr_assert_eq(writer.failures, 0, "%d writers met a closed reader", writer.failures);
+    unlink(writer.path);
+    rmdir(folder);
+}
+
+static void *open_for_creating(void *path)
+{
+    return (void *)(intptr_t)gring_open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+}
+
+/* Opens that wait must not use up what other files are opened and written by. */
+GreenTest(io, opens_of_fifos_that_wait_leave_files_usable, .timeout = 20)
+{
+    enum { WAITING = 20 };
+    char folder[] = P_tmpdir "/greenring-test-XXXXXX", path[64];
+    gring_task *tasks[WAITING];
+    int fd, reader;
+
+    cr_assert_not_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/fifo", folder);
+    cr_assert_eq(mkfifo(path, 0600), 0);
+    for (int index = 0; index < WAITING; index++)
+        tasks[index] = gring_spawn(index % 2 ? open_for_creating : open_for_writing, path);
+    gring_idle();
+    fd = gring_open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    cr_assert_geq(fd, 0, "%m");
+    cr_assert_eq(gring_write(fd, "abc", 3), 3);
+    cr_assert_eq(gring_fsync(fd), 0);
+    close(fd);
+    reader = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    for (int index = 0; index < WAITING; index++) {
+        void *opened = NULL;
+
+        cr_assert_eq(gring_join(tasks[index], &opened), 0);
+        cr_assert_geq((intptr_t)opened, 0);
+        close((int)(intptr_t)opened);
+    }
+    close(reader);
+    unlink(path);
+    rmdir(folder);
+}
+
+/* ---- all of it ------------------------------------------------------------------------------- */
 
 static size_t pipe_capacity(int fd)
 {
@@ -984,7 +1093,9 @@ GreenTest(io, read_full_collects_what_comes_in_pieces)
 
     make_pipe(ends);
     for (int piece = 0; piece < 3; piece++) {
-        t = (struct transfer){ .fd = ends[1], .buf = (char[]){ (char)('a' + piece), '.' }, .size = 2 };
+        t = (struct transfer){ .fd = ends[1],
+                               .buf = (char[]){ (char)('a' + piece), '.' },
+                               .size = 2 };
         gring_join(gring_spawn(write_once, &t), NULL);
     }
     cr_assert_eq(gring_read_full(ends[0], buf, sizeof buf, &done), 6);
@@ -1120,6 +1231,26 @@ GreenTest(io, write_full_moves_more_than_one_transfer_can)
     close(fd);
 }
 
+GreenTest(io, write_full_to_a_file_stops_at_the_limit_and_says_where)
+{
+    struct rlimit before, limit;
+    int fd = make_file("", 0);
+    char all[16];
+    size_t done = 99;
+
+    signal(SIGXFSZ, SIG_IGN);
+    cr_assert_eq(getrlimit(RLIMIT_FSIZE, &before), 0);
+    limit = (struct rlimit){ .rlim_cur = 6, .rlim_max = before.rlim_max };
+    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    cr_assert_eq(gring_write_full(fd, "0123456789", 10, &done), -1);
+    cr_assert_eq(errno, EFBIG, "%m");
+    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &before), 0);
+    cr_assert_eq(done, 6);
+    cr_assert_eq(pread(fd, all, sizeof all, 0), 6);
+    cr_assert_arr_eq(all, "012345", 6);
+    close(fd);
+}
+
 GreenTest(io, full_transfers_leave_errno_alone)
 {
     char byte = 'x';
@@ -1154,7 +1285,7 @@ Test(io, full_transfers_on_a_plain_thread_leave_errno_alone)
     cr_assert_eq(errno, ERRNO_BEFORE);
 }
 
-/* ---- SIGPIPE ------------------------------------------------------------------------------------------------- */
+/* ---- SIGPIPE --------------------------------------------------------------------------------- */
 
 GreenTest(io, write_to_a_pipe_without_reader_kills_as_write_does, .signal = SIGPIPE)
 {
@@ -1228,14 +1359,25 @@ static void deny_rwf_nosignal(void)
     setenv("GRING_WITHOUT", "rwf_nosignal", 1);
 }
 
-GreenTest(io, write_full_to_a_pipe_without_reader_raises_the_signal_where_it_cannot, .signal = SIGPIPE,
-          .init = deny_rwf_nosignal)
+GreenTest(io, write_full_to_a_pipe_without_reader_raises_the_signal_where_it_cannot,
+          .signal = SIGPIPE, .init = deny_rwf_nosignal)
 {
     int ends[2];
 
     make_pipe(ends);
     close(ends[0]);
     gring_write_full(ends[1], "x", 1, NULL);
+}
+
+GreenTest(io, write_full_to_a_closed_socket_raises_no_signal_even_then, .init = deny_rwf_nosignal)
+{
+    int ends[2];
+
+    make_unix_pair(ends);
+    close(ends[0]);
+    cr_assert_eq(gring_write_full(ends[1], "x", 1, NULL), -1);
+    cr_assert_eq(errno, EPIPE);
+    close(ends[1]);
 }
 
 GreenTest(io, write_full_arrives_whole_without_rwf_nosignal, .init = deny_rwf_nosignal)
@@ -1246,7 +1388,7 @@ GreenTest(io, write_full_arrives_whole_without_rwf_nosignal, .init = deny_rwf_no
     expect_to_arrive_whole(write_full_once, ends, 5 * pipe_capacity(ends[1]) + 17);
 }
 
-/* ---- many, and beside each other ----------------------------------------------------------------------------- */
+/* ---- many, and beside each other ------------------------------------------------------------- */
 
 enum { PAIR_COUNT = 1000, PAIR_BYTES = 3001 };
 
@@ -1265,7 +1407,8 @@ static void *send_pattern(void *arg)
     pattern_fill(buf, sizeof buf, piped->stream, 0);
     for (size_t done = 0; done < sizeof buf;) {
         size_t size = 1 + (done * 7 + piped->stream) % 900;
-        ssize_t count = gring_write(piped->ends[1], buf + done, size < sizeof buf - done ? size : sizeof buf - done);
+        ssize_t count = gring_write(piped->ends[1], buf + done,
+                                    size < sizeof buf - done ? size : sizeof buf - done);
 
         if (count <= 0)
             return gring_fail(errno);
@@ -1282,7 +1425,8 @@ static void *check_pattern(void *arg)
     unsigned char buf[PAIR_BYTES + 1];
 
     piped->got = gring_read_full(piped->ends[0], buf, sizeof buf, NULL);
-    piped->wrong_at = piped->got > 0 ? pattern_matches(buf, (size_t)piped->got, piped->stream, 0) : 0;
+    piped->wrong_at =
+        piped->got > 0 ? pattern_matches(buf, (size_t)piped->got, piped->stream, 0) : 0;
     gring_close(piped->ends[0]);
     return NULL;
 }
@@ -1304,8 +1448,10 @@ GreenTest(io, a_thousand_pipes_keep_their_streams_apart)
     for (int index = 0; index < 2 * PAIR_COUNT; index++)
         cr_assert_eq(gring_join(tasks[index], NULL), 0);
     for (int index = 0; index < PAIR_COUNT; index++) {
-        cr_assert_eq(piped[index].got, PAIR_BYTES, "pipe %d gave %zd bytes", index, piped[index].got);
-        cr_assert_eq(piped[index].wrong_at, PAIR_BYTES, "pipe %d, byte %zu", index, piped[index].wrong_at);
+        cr_assert_eq(piped[index].got, PAIR_BYTES, "pipe %d gave %zd bytes", index,
+                     piped[index].got);
+        cr_assert_eq(piped[index].wrong_at, PAIR_BYTES, "pipe %d, byte %zu", index,
+                     piped[index].wrong_at);
     }
     cr_assert_eq(descriptor_count(), before);
 }
@@ -1385,7 +1531,7 @@ GreenTest(io, a_waiting_call_that_succeeds_leaves_errno_alone)
     close_both(ends);
 }
 
-/* ---- the end of a run ---------------------------------------------------------------------------------------- */
+/* ---- the end of a run ------------------------------------------------------------------------ */
 
 struct ending_read {
     int fd;
@@ -1427,6 +1573,38 @@ Test(io, the_end_of_the_run_cancels_what_waits_and_what_comes_after)
     cr_assert_eq(unread_bytes(ends[1]), 0);
     cr_assert_eq(close(ends[0]), 0);
     cr_assert_eq(close(ends[1]), 0);
+}
+
+static void *open_what_nobody_writes(void *arg)
+{
+    void **told = arg;
+    int fd = gring_open(told[0], O_RDONLY | O_CLOEXEC);
+
+    told[1] = (void *)(intptr_t)(fd < 0 ? errno : 0);
+    return NULL;
+}
+
+static void *leave_a_fifo_open(void *arg)
+{
+    gring_spawn_n(open_what_nobody_writes, arg);
+    gring_idle();
+    return NULL;
+}
+
+Test(io, the_end_of_the_run_does_not_wait_for_a_fifo, .timeout = 20)
+{
+    char folder[] = P_tmpdir "/greenring-test-XXXXXX", path[64];
+    void *told[2] = { path, NULL };
+    int before = descriptor_count();
+
+    cr_assert_not_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/fifo", folder);
+    cr_assert_eq(mkfifo(path, 0600), 0);
+    cr_assert_eq(gring_run(leave_a_fifo_open, told, NULL), 0);
+    cr_assert_eq((intptr_t)told[1], ECANCELED);
+    cr_assert_eq(descriptor_count(), before);
+    unlink(path);
+    rmdir(folder);
 }
 
 static void *read_zeros_for_ever(void *arg)

@@ -52,7 +52,10 @@ static size_t resident_kib(void)
 
 enum { MILLION = 1000 * 1000, UNDER_ASAN_COUNT = 20 * 1000, BYTES_PER_TASK = 5600 };
 
-/* As many as fit into two thirds of what is free: a page, a record and an eighth of a page table each. */
+/*
+ * As many as fit into two thirds of what is free: a page, a record and an eighth of a page table
+ * each.
+ */
 static size_t affordable_count(void)
 {
     size_t free_kib = number_in("/proc/meminfo", "MemAvailable:", 1 << 20);

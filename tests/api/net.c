@@ -1,9 +1,11 @@
 /*
  * Sockets and endpoints.
  *
- * Names under ".test" are answered by this file: its getaddrinfo stands before libc's, so that a look-up can have several
- * addresses, be slow for as long as a test likes, or fail. All other names go to libc.
+ * Names under ".test" are answered by this file: its getaddrinfo stands before libc's, so that a
+ * look-up can have several addresses, be slow for as long as a test likes, or fail. All other
+ * names go to libc.
  */
+#include "tests/support/child.h"
 #include "tests/support/fds.h"
 #include "tests/support/green.h"
 
@@ -16,10 +18,11 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 
-/* ---- a resolver ---------------------------------------------------------------------------------------------- */
+/* ---- a resolver ------------------------------------------------------------------------------ */
 
 static struct {
     pthread_mutex_t lock;
@@ -46,7 +49,8 @@ static void wait_for_release(void)
 
 typedef int (*resolve_fn)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
 
-static int ask_libc(const char *host, const char *service, const struct addrinfo *hints, struct addrinfo **list)
+static int ask_libc(const char *host, const char *service, const struct addrinfo *hints,
+                    struct addrinfo **list)
 {
     resolve_fn libc = (resolve_fn)(uintptr_t)dlsym(RTLD_NEXT, "getaddrinfo");
 
@@ -54,8 +58,8 @@ static int ask_libc(const char *host, const char *service, const struct addrinfo
 }
 
 /* The answers for these addresses, in this order, as one list that freeaddrinfo(3) can free. */
-static int ask_libc_for_each(const char *const *hosts, const char *service, const struct addrinfo *hints,
-                             struct addrinfo **list)
+static int ask_libc_for_each(const char *const *hosts, const char *service,
+                             const struct addrinfo *hints, struct addrinfo **list)
 {
     struct addrinfo **end = list;
 
@@ -68,7 +72,8 @@ static int ask_libc_for_each(const char *const *hosts, const char *service, cons
     return 0;
 }
 
-int getaddrinfo(const char *host, const char *service, const struct addrinfo *hints, struct addrinfo **list)
+int getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
+                struct addrinfo **list)
 {
     static const char *const one[] = { "127.0.0.1", NULL };
     static const char *const both[] = { "::1", "127.0.0.1", NULL };
@@ -95,7 +100,7 @@ int getaddrinfo(const char *host, const char *service, const struct addrinfo *hi
     return EAI_NONAME;
 }
 
-/* ---- calls in tasks of their own ----------------------------------------------------------------------------- */
+/* ---- calls in tasks of their own ------------------------------------------------------------- */
 
 struct call {
     int fd, flags;
@@ -157,7 +162,7 @@ static gring_task *spawn_waiting(gring_fn fn, struct call *call)
     return task;
 }
 
-/* ---- accept -------------------------------------------------------------------------------------------------- */
+/* ---- accept ---------------------------------------------------------------------------------- */
 
 GreenTest(accept, gives_descriptor_flags_and_address)
 {
@@ -261,7 +266,7 @@ GreenTest(accept, returns_EMFILE_and_works_again_when_a_descriptor_is_free)
     cr_assert_eq(gring_recv(fd, &(char){ 0 }, 1, 0), 1);
 }
 
-/* ---- connect ------------------------------------------------------------------------------------------------- */
+/* ---- connect --------------------------------------------------------------------------------- */
 
 GreenTest(connect, reaches_a_listener)
 {
@@ -283,7 +288,8 @@ GreenTest(connect, reaches_a_listener)
 
 GreenTest(connect, waits_also_on_a_nonblocking_socket)
 {
-    int listener = make_listener(4), fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int listener = make_listener(4),
+        fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     struct sockaddr_in address = address_of(listener);
 
     cr_assert_eq(gring_connect(fd, (struct sockaddr *)&address, sizeof address), 0, "%m");
@@ -346,11 +352,13 @@ static void *do_unix_connect(void *arg)
     struct unix_client *client = arg;
 
     client->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    client->result = gring_connect(client->fd, (struct sockaddr *)&client->address, sizeof client->address);
+    client->result =
+        gring_connect(client->fd, (struct sockaddr *)&client->address, sizeof client->address);
     return NULL;
 }
 
-/* On unix sockets a full backlog makes connect(2) wait; to the kernel's first, non-blocking try it is EAGAIN. */
+/* On unix sockets a full backlog makes connect(2) wait; to the kernel's first, non-blocking try
+ * it is EAGAIN. */
 GreenTest(connect, waits_for_room_in_the_backlog_of_a_unix_listener)
 {
     enum { CLIENTS = 6 };
@@ -379,7 +387,7 @@ GreenTest(connect, waits_for_room_in_the_backlog_of_a_unix_listener)
     close(listener);
 }
 
-/* ---- recv ---------------------------------------------------------------------------------------------------- */
+/* ---- recv ------------------------------------------------------------------------------------ */
 
 GreenTest(recv, peeks_without_taking)
 {
@@ -459,7 +467,8 @@ GreenTest(recv, does_not_wait_with_MSG_DONTWAIT)
     int ends[2];
 
     make_tcp_pair(ends);
-    for (int round = 0; round < 2; round++) { /* the second time the socket is known to be drained */
+    for (int round = 0; round < 2;
+         round++) { /* the second time the socket is known to be drained */
         cr_assert_eq(gring_recv(ends[0], buf, sizeof buf, MSG_DONTWAIT), -1);
         cr_assert_eq(errno, EAGAIN);
         cr_assert_eq(send(ends[1], "abc", 3, 0), 3);
@@ -491,6 +500,22 @@ GreenTest(recv, of_urgent_data_that_is_not_there_fails_at_once)
     close_both(ends);
 }
 
+GreenTest(recv, of_the_error_queue_does_not_wait)
+{
+    char byte;
+    struct call call = { .buf = &byte, .size = 1, .flags = MSG_ERRQUEUE };
+    gring_task *task;
+
+    call.fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    task = gring_spawn(do_recv, &call);
+    gring_idle();
+    cr_assert_eq(gring_task_state(task), GRING_DONE, "it waits, where recv(2) says EAGAIN");
+    cr_assert_eq(call.result, -1);
+    cr_assert_eq(call.error, EAGAIN);
+    cr_assert_eq(gring_join(task, NULL), 0);
+    close(call.fd);
+}
+
 GreenTest(recv, gets_urgent_data)
 {
     char buf[4];
@@ -505,7 +530,8 @@ GreenTest(recv, gets_urgent_data)
     close_both(ends);
 }
 
-/* After each drained receive the next is told to wait first: it must find what came meanwhile all the same. */
+/* After each drained receive the next is told to wait first: it must find what came meanwhile
+ * all the same. */
 GreenTest(recv, finds_data_and_the_end_on_a_socket_that_was_drained)
 {
     char buf[8];
@@ -582,7 +608,7 @@ GreenTest(recv, refuses_what_is_no_connected_socket)
     close(fd);
 }
 
-/* ---- send ---------------------------------------------------------------------------------------------------- */
+/* ---- send ------------------------------------------------------------------------------------ */
 
 struct slow_reader {
     int fd;
@@ -644,6 +670,37 @@ GreenTest(send, on_a_nonblocking_socket_arrives_whole)
     expect_sent_whole(ends);
 }
 
+/* MSG_TRUNC: counts without copying. */
+static void *swallow(void *arg)
+{
+    struct slow_reader *reader = arg;
+    ssize_t count;
+
+    while ((count = gring_recv(reader->fd, NULL, 1 << 30, MSG_TRUNC)) > 0)
+        reader->got += (size_t)count;
+    return NULL;
+}
+
+GreenTest(send, of_more_than_one_transfer_can_take_arrives_whole)
+{
+    const size_t size = 0x7ffff000u + 100000u;
+    void *memory = mmap(NULL, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    struct slow_reader reader = { 0 };
+    gring_task *reading;
+    int ends[2];
+
+    cr_assert_neq(memory, MAP_FAILED);
+    make_tcp_pair(ends);
+    reader.fd = ends[1];
+    reading = gring_spawn(swallow, &reader);
+    cr_assert_eq(gring_send(ends[0], memory, size, 0), (ssize_t)size);
+    close(ends[0]);
+    cr_assert_eq(gring_join(reading, NULL), 0);
+    cr_assert_eq(reader.got, size);
+    close(ends[1]);
+    munmap(memory, size);
+}
+
 GreenTest(send, with_MSG_DONTWAIT_sends_what_fits)
 {
     const size_t size = 16 << 20;
@@ -695,7 +752,7 @@ Test(send, on_a_plain_thread_raises_no_signal_either)
     cr_assert_eq(errno, EPIPE);
 }
 
-/* ---- endpoints ----------------------------------------------------------------------------------------------- */
+/* ---- endpoints ------------------------------------------------------------------------------- */
 
 static bool has_ipv6(void)
 {
@@ -803,7 +860,8 @@ GreenTest(endpoint, dial_tries_the_next_address_when_one_refuses)
 
 GreenTest(endpoint, dial_tries_both_families)
 {
-    expect_to_meet("tcp:127.0.0.1:0", "tcp:both.test:"); /* ::1 comes first, and refuses or is not there */
+    expect_to_meet("tcp:127.0.0.1:0",
+                   "tcp:both.test:"); /* ::1 comes first, and refuses or is not there */
     if (has_ipv6())
         expect_to_meet("tcp6:[::1]:0", "tcp:both.test:");
 }
@@ -887,10 +945,29 @@ GreenTest(endpoint, of_a_descriptor_is_a_duplicate)
 GreenTest(endpoint, that_is_malformed_is_EINVAL)
 {
     static const char *const malformed[] = {
-        "",           "tcp",         "tcp:",          "tcp:host",      "tcp:127.0.0.1:",     "tcp:127.0.0.1:65536",
-        "tcp:::1:80", "http:h:80",   "tcp:[::1:80",   "tcp:[::1]80",   "tcp:127.0.0.1:80:1", "tcp:127.0.0.1:-1",
-        "unix:",      "unix:socket", "unix:@",        "fd:",           "fd:x",               "fd:-1",
-        "tcp4:[::1]:80", "tcp6:127.0.0.1:80", " tcp:127.0.0.1:80", "TCP:127.0.0.1:80", "tcp:a b:80",
+        "",
+        "tcp",
+        "tcp:",
+        "tcp:host",
+        "tcp:127.0.0.1:",
+        "tcp:127.0.0.1:65536",
+        "tcp:::1:80",
+        "http:h:80",
+        "tcp:[::1:80",
+        "tcp:[::1]80",
+        "tcp:127.0.0.1:80:1",
+        "tcp:127.0.0.1:-1",
+        "unix:",
+        "unix:socket",
+        "unix:@",
+        "fd:",
+        "fd:x",
+        "fd:-1",
+        "tcp4:[::1]:80",
+        "tcp6:127.0.0.1:80",
+        " tcp:127.0.0.1:80",
+        "TCP:127.0.0.1:80",
+        "tcp:a b:80",
     };
     int before = descriptor_count();
 
@@ -925,7 +1002,8 @@ GreenTest(endpoint, a_port_in_use_is_EADDRINUSE)
 
 GreenTest(endpoint, a_port_can_be_listened_on_again_at_once)
 {
-    int listener = gring_net_listen("tcp:127.0.0.1:0", 1, 0), client, server, port = port_of(listener);
+    int listener = gring_net_listen("tcp:127.0.0.1:0", 1, 0), client, server,
+        port = port_of(listener);
 
     client = plain_connect(listener);
     server = gring_accept(listener, NULL, NULL);
@@ -968,7 +1046,7 @@ Test(endpoint, works_on_a_plain_thread)
     cr_assert_geq(client, 0, "%m");
 }
 
-/* ---- names --------------------------------------------------------------------------------------------------- */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 GreenTest(names, that_do_not_exist_tell_why)
 {
@@ -1073,10 +1151,36 @@ Test(names, asked_for_at_the_end_of_the_run_leave_nothing_behind)
     pthread_join(thread, NULL);
     for (int index = 0; index < LOOKUPS; index++) {
         cr_assert_eq(lookups[index].result, -1);
-        cr_assert_eq(lookups[index].error, ECANCELED, "look-up %d: %s", index, strerror(lookups[index].error));
+        cr_assert_eq(lookups[index].error, ECANCELED, "look-up %d: %s", index,
+                     strerror(lookups[index].error));
     }
-    cr_assert_lt(atomic_load(&resolver.slow_asked), LOOKUPS, "no look-up was taken back before it began");
+    cr_assert_lt(atomic_load(&resolver.slow_asked), LOOKUPS,
+                 "no look-up was taken back before it began");
     cr_assert_eq(descriptor_count(), before);
+}
+
+static void *ask_in_child(void *unused)
+{
+    (void)unused;
+    CHILD_MUST(gring_net_dial("tcp:none.test:80") == -1 && errno == ENXIO);
+    return NULL;
+}
+
+static void run_in_child(void)
+{
+    CHILD_MUST(gring_run(ask_in_child, NULL, NULL) == 0);
+}
+
+/* The threads that answer are not inherited; what the parent knows about them must not be
+ * believed. */
+GreenTest(names, are_answered_in_the_child_of_a_fork)
+{
+    struct child child;
+
+    cr_assert_eq(gring_net_dial("tcp:none.test:80"), -1);
+    cr_assert_eq(errno, ENXIO);
+    child = child_run(run_in_child);
+    cr_assert(child_passed(&child), "status %#x: %s", (unsigned)child.status, child.errors);
 }
 
 GreenTest(names, many_at_once_are_all_answered)
@@ -1100,7 +1204,7 @@ GreenTest(names, many_at_once_are_all_answered)
     close(listener);
 }
 
-/* ---- many ---------------------------------------------------------------------------------------------------- */
+/* ---- many ------------------------------------------------------------------------------------ */
 
 enum { CONNECTIONS = 2000, ROUNDS = 8, MESSAGE = 600 };
 
@@ -1144,7 +1248,8 @@ static void *play(void *arg)
     unsigned char out[MESSAGE], in[MESSAGE];
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-    if (fd < 0 || gring_connect(fd, (struct sockaddr *)&player->address, sizeof player->address) < 0)
+    if (fd < 0 ||
+        gring_connect(fd, (struct sockaddr *)&player->address, sizeof player->address) < 0)
         return gring_fail(errno);
     for (int round = 0; round < ROUNDS; round++) {
         size_t size = 1 + (player->number * 31 + (uint64_t)round * 97) % MESSAGE;
@@ -1172,12 +1277,14 @@ GreenTest(net, two_thousand_connections_play_ping_pong)
         cr_skip_test("RLIMIT_NOFILE is too low");
     serving = gring_spawn(serve_echo, &server);
     for (int index = 0; index < CONNECTIONS; index++) {
-        players[index] = (struct player){ .address = address_of(listener), .number = (uint64_t)index };
+        players[index] =
+            (struct player){ .address = address_of(listener), .number = (uint64_t)index };
         tasks[index] = gring_spawn(play, &players[index]);
     }
     for (int index = 0; index < CONNECTIONS; index++) {
         cr_assert_eq(gring_join(tasks[index], NULL), 0);
-        cr_assert_eq(players[index].rounds, ROUNDS, "connection %d stopped in round %d", index, players[index].rounds);
+        cr_assert_eq(players[index].rounds, ROUNDS, "connection %d stopped in round %d", index,
+                     players[index].rounds);
     }
     cr_assert_eq(gring_join(serving, NULL), 0);
     gring_idle();

@@ -44,7 +44,10 @@ static int lowest_free_descriptor(void)
     return fd;
 }
 
-/* Each way to start fails with this error and one line, which names cause and remedy; and nothing is left behind. */
+/*
+ * Each way to start fails with this error and one line, which names cause and remedy; and nothing
+ * is left behind.
+ */
 static void start_is_refused(int error, const char *cause, const char *remedy)
 {
     int lowest = lowest_free_descriptor();

@@ -1,4 +1,7 @@
-/* What greenring/task.h promises to a program with one hub and no other thread. Threads, and the end of a run: hub.c. */
+/*
+ * What greenring/task.h promises to a program with one hub and no other thread. Threads, and the
+ * end of a run: hub.c.
+ */
 #include "tests/support/child.h"
 #include "tests/support/faketime.h"
 #include "tests/support/green.h"
@@ -118,8 +121,10 @@ GreenTest(spawn, without_a_handle_runs_too)
 
 GreenTest(spawn, runs_tasks_in_the_order_of_spawning)
 {
-    for (const char *name = "A\0B\0C\0D\0E"; *name; name += 2)
-        cr_assert_eq(gring_spawn_n(note_it, text(name)), 0);
+    const char *names[] = { "A", "B", "C", "D", "E" };
+
+    for (int index = 0; index < 5; index++)
+        cr_assert_eq(gring_spawn_n(note_it, text(names[index])), 0);
     let_others_run();
     cr_assert_str_eq(trace, "ABCDE");
 }
@@ -1080,6 +1085,23 @@ GreenTest(ending, goes_from_defers_to_links_to_waiters)
     cr_assert_str_eq(trace, "defer link waiter ");
 }
 
+static void waiter_must_be_parked(gring_task *task, void *waiter)
+{
+    (void)task;
+    cr_assert_eq(gring_task_state(waiter), GRING_PARKED);
+    link_count++;
+}
+
+GreenTest(ending, waiters_are_woken_only_after_the_links)
+{
+    gring_task *task = gring_spawn(defer_and_yield, NULL);
+    gring_task *waiter = gring_spawn(wait_and_note, task);
+
+    gring_link(task, waiter_must_be_parked, waiter);
+    gring_wait(waiter, NULL);
+    cr_assert_eq(link_count, 1);
+}
+
 static void *defer_in_main(void *unused)
 {
     (void)unused;
@@ -1322,6 +1344,13 @@ Test(failure, whose_handle_is_dropped_while_somebody_waits_is_not_logged)
 {
     logged_start();
     cr_assert_eq(gring_run(drop_while_somebody_waits, NULL, NULL), 0);
+    cr_assert_eq(logged.count, 0);
+}
+
+Test(failure, of_the_main_task_is_returned_and_not_logged)
+{
+    logged_start();
+    cr_assert_eq(gring_run(fail_with, number(EIO), NULL), EIO);
     cr_assert_eq(logged.count, 0);
 }
 

@@ -1,4 +1,7 @@
-/* What greenring/time.h promises. Only what says "real clock" looks at it; elsewhere time is simulated. */
+/*
+ * What greenring/time.h promises. Only what says "real clock" looks at it; elsewhere time is
+ * simulated.
+ */
 #include "tests/support/child.h"
 #include "tests/support/faketime.h"
 #include "tests/support/green.h"

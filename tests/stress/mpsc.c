@@ -1,7 +1,9 @@
 /*
- * Four threads push numbered nodes, one takes them: each node arrives once, and each thread's in order.
+ * Four threads push numbered nodes, one takes them: each node arrives once, and each thread's in
+ * order.
  *
- * What the queue hands over is the plain `number`: a missing fence is a data race that ThreadSanitizer names.
+ * What the queue hands over is the plain `number`: a missing fence is a data race that
+ * ThreadSanitizer names.
  */
 #include "base/mpsc.h"
 
@@ -64,7 +66,8 @@ int main(void)
             perror("pthread_create");
             return 1;
         }
-    while (taken_count < PRODUCER_COUNT * NODE_COUNT) { /* a lost node ends in the test's time-out */
+    /* a lost node ends in the test's time-out */
+    while (taken_count < PRODUCER_COUNT * NODE_COUNT) {
         int more_count = take_some(next);
 
         taken_count += more_count;

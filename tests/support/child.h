@@ -1,13 +1,15 @@
 /*
- * A test's body in a child process of its own: for what ends a process, for what needs one without other threads
- * (Criterion's test process has a second one), and for limits and filters that cannot be taken back.
+ * A test's body in a child process of its own: for what ends a process, for what needs one without
+ * other threads (Criterion's test process has a second one), and for limits and filters that cannot
+ * be taken back.
  *
  *     static void overflows(void) { ... CHILD_MUST(fact); ... }
  *
  *     struct child child = child_run(overflows);
  *     cr_assert(child_died_of(&child, SIGSEGV), "%s", child.errors);
  *
- * Criterion's assertions do not work in there: CHILD_MUST says the broken fact on stderr and exits with 1.
+ * Criterion's assertions do not work in there: CHILD_MUST says the broken fact on stderr and exits
+ * with 1.
  */
 #ifndef TESTS_SUPPORT_CHILD_H
 #define TESTS_SUPPORT_CHILD_H
@@ -62,7 +64,10 @@ static inline void child_collect(struct child *child, int fd)
     child->errors[length] = 0;
 }
 
-/* Runs it in a fork of the caller and waits for the end; status 0 if it returns. One that hangs dies of SIGALRM. */
+/*
+ * Runs it in a fork of the caller and waits for the end; status 0 if it returns. One that hangs
+ * dies of SIGALRM.
+ */
 static inline struct child child_run(void (*body)(void))
 {
     struct rlimit no_core = { 0, 0 };

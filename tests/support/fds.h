@@ -1,5 +1,6 @@
 /*
- * Descriptors for tests: how many there are, pipes and sockets that are ready to use, patterns to fill them with.
+ * Descriptors for tests: how many there are, pipes and sockets that are ready to use, patterns
+ * to fill them with.
  *
  * Everything here is made by plain system calls and asserts that they work.
  */
@@ -23,7 +24,7 @@
 
 #define HELPER static __attribute__((unused))
 
-/* ---- counting ------------------------------------------------------------------------------------------------ */
+/* ---- counting -------------------------------------------------------------------------------- */
 
 /* Open descriptors of this process, without the one that counts them. */
 HELPER int descriptor_count(void)
@@ -63,7 +64,7 @@ HELPER int unread_bytes(int fd)
     return count;
 }
 
-/* ---- making -------------------------------------------------------------------------------------------------- */
+/* ---- making ---------------------------------------------------------------------------------- */
 
 HELPER void make_pipe(int ends[2])
 {
@@ -178,9 +179,10 @@ HELPER size_t fill(int fd)
     return total;
 }
 
-/* ---- contents ------------------------------------------------------------------------------------------------ */
+/* ---- contents -------------------------------------------------------------------------------- */
 
-/* The byte at this place of a stream: no two streams, and no two places near each other, look alike. */
+/* The byte at this place of a stream: no two streams, and no two places near each other, look
+ * alike. */
 HELPER unsigned char pattern_byte(uint64_t stream, uint64_t place)
 {
     uint64_t mixed = (place + stream * 0x9e3779b97f4a7c15u) * 0xbf58476d1ce4e5b9u;
@@ -220,7 +222,8 @@ HELPER uint64_t random_next(uint64_t *state)
 HELPER uint64_t random_seed(void)
 {
     const char *given = getenv("GRING_SEED");
-    uint64_t seed = given ? strtoull(given, NULL, 0) : ((uint64_t)time(NULL) << 20 ^ (uint64_t)getpid()) | 1;
+    uint64_t seed =
+        given ? strtoull(given, NULL, 0) : ((uint64_t)time(NULL) << 20 ^ (uint64_t)getpid()) | 1;
 
     fprintf(stderr, "seed: GRING_SEED=%llu\n", (unsigned long long)seed);
     return seed | 1;

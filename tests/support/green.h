@@ -6,9 +6,9 @@
  *         cr_assert_eq(gring_sleep(GRING_MS), 0);
  *     }
  *
- * Criterion runs each test in a process of its own, so a failed assertion may leave tasks behind; one that fails in
- * another task jumps across stacks, which AddressSanitizer reports in addition. Options of Test()
- * follow the name (.timeout = 5, .signal = SIGABRT).
+ * Criterion runs each test in a process of its own, so a failed assertion may leave tasks
+ * behind; one that fails in another task jumps across stacks, which AddressSanitizer reports in
+ * addition. Options of Test() follow the name (.timeout = 5, .signal = SIGABRT).
  */
 #ifndef TESTS_SUPPORT_GREEN_H
 #define TESTS_SUPPORT_GREEN_H

@@ -1,4 +1,5 @@
-/* P2: what a task's whole life costs: spawned, run, joined; against the floor's and pthreads' in the same run. */
+/* P2: what a task's whole life costs: spawned, run, joined; against the floor's and pthreads' in
+ * the same run. */
 #include "baseline/floor.h"
 #include "report.h"
 
@@ -52,33 +53,29 @@ static double parked_once(void)
     return batch(yield_once);
 }
 
-/* ---- baselines --------------------------------------------------------------------------------- */
+/* ---- baselines ------------------------------------------------------------------------------- */
 
-static int floor_alive;
+static struct floor_task *floor_tasks[BATCH];
 
 static void floor_nothing(struct transfer unused)
 {
     (void)unused;
-    floor_alive--;
-    floor_end();
+    floor_end(NULL);
 }
 
 static void floor_yield_once(struct transfer unused)
 {
     (void)unused;
     floor_yield();
-    floor_alive--;
-    floor_end();
+    floor_end(NULL);
 }
 
 static double floor_one_by_one(void)
 {
     double start = bench_now_ns();
 
-    for (int count = 0; count < ONES; count++) {
-        floor_spawn(floor_nothing);
-        floor_yield();
-    }
+    for (int count = 0; count < ONES; count++)
+        floor_collect(floor_spawn(floor_nothing));
     return (bench_now_ns() - start) / ONES;
 }
 
@@ -87,10 +84,10 @@ static double floor_batch(void (*fn)(struct transfer))
     double start = bench_now_ns();
 
     for (int count = 0; count < BATCHES; count++) {
-        for (floor_alive = 0; floor_alive < BATCH; floor_alive++)
-            floor_spawn(fn);
-        while (floor_alive)
-            floor_yield();
+        for (int index = 0; index < BATCH; index++)
+            floor_tasks[index] = floor_spawn(fn);
+        for (int index = 0; index < BATCH; index++)
+            floor_collect(floor_tasks[index]);
     }
     return (bench_now_ns() - start) / (BATCH * BATCHES);
 }
@@ -123,9 +120,10 @@ static void *measure(void *arg)
     const struct comparison comparisons[] = {
         { "spawn, run, join, one by one", "the floor's", one_by_one, floor_one_by_one, 80, 1 },
         { "the same", "pthread_create, pthread_join", one_by_one, threads_one_by_one, 0, 0 },
-        { "10,000 spawned, then joined; each", "the floor's, stack bound at spawn", spawned_then_joined,
-          floor_spawned_then_joined, 80, 1 },
-        { "10,000 that each park once; each", "the floor's", parked_once, floor_parked_once, 1.3, 0 },
+        { "10,000 spawned, then joined; each", "the floor's, stack bound at spawn",
+          spawned_then_joined, floor_spawned_then_joined, 80, 1 },
+        { "10,000 that each park once; each", "the floor's", parked_once, floor_parked_once, 1.3,
+          0 },
     };
 
     floor_open(BATCH);

@@ -1,12 +1,17 @@
 /*
- * The floor: what switching costs when nothing else is done. A bare fcontext, stacks carved from
- * one mapping, one FIFO; no hub, no kernel, no guards, no errors, no cancellation.
+ * The floor: what tasks cost when nothing is done but their job. A bare fcontext, stacks carved
+ * from one mapping, one FIFO; no hub, no kernel, no guards, no errors, no cancellation.
+ *
+ * A task's life is that of a real one: it is spawned, runs, leaves its result and a mark in its
+ * record, and the record stays until the result is collected. Only one task may collect: the main
+ * one, by looking again whenever everybody else has had a turn.
  *
  * It is what a runtime can be compared with, not one that could be used.
  */
 #ifndef BENCH_FLOOR_H
 #define BENCH_FLOOR_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -29,6 +34,8 @@ struct floor_task {
     struct floor_task *next;
     void *context;
     char *top;
+    void *result; /* when done */
+    bool done;
 };
 
 struct floor_fifo {
@@ -36,7 +43,7 @@ struct floor_fifo {
 };
 
 static struct floor_fifo floor_ready;
-static struct floor_task *floor_idle; /* stacks without work, last used first */
+static struct floor_task *floor_idle; /* records and stacks without work, last used first */
 static struct floor_task floor_main, *floor_running = &floor_main;
 
 static inline void floor_push(struct floor_task *task)
@@ -96,23 +103,35 @@ static inline void floor_open(size_t count)
     }
 }
 
-/* Takes the last used stack and queues fn on it. */
-static inline void floor_spawn(void (*fn)(struct transfer))
+/* Takes the last used record and stack and queues fn on it. */
+static inline struct floor_task *floor_spawn(void (*fn)(struct transfer))
 {
     struct floor_task *task = floor_idle;
 
     floor_idle = task->next;
     task->context = make_fcontext(task->top, FLOOR_STACK_BYTES, fn);
+    task->done = false;
     floor_push(task);
+    return task;
 }
 
-/* The end of a task: its stack is idle, and somebody else goes on. */
-static inline void floor_end(void)
+/* The end of a task: its result waits in its record, and somebody else goes on. */
+static inline void floor_end(void *result)
 {
-    floor_running->next = floor_idle;
-    floor_idle = floor_running;
+    floor_running->result = result;
+    floor_running->done = true;
     floor_switch();
     abort();
+}
+
+/* The result of a task, once it has one; its record and stack are idle then. */
+static inline void *floor_collect(struct floor_task *task)
+{
+    while (!task->done)
+        floor_yield();
+    task->next = floor_idle;
+    floor_idle = task;
+    return task->result;
 }
 
 #endif

@@ -1,6 +1,6 @@
 /* greenring/io.h - files and descriptors. Drop-in: same arguments, results and errno as the
  * POSIX call of that name; only the task waits, not the thread. All are [wait], except
- * gring_close.
+ * gring_close and gring_dup2.
  *
  * Beyond POSIX: ECANCELED, ETIMEDOUT and what was thrown (greenring/task.h, greenring/time.h); EBADF
  * when gring_close took the descriptor away meanwhile. EINTR only by gring_throw. Short counts
@@ -40,6 +40,9 @@ GRING_API int gring_openat(int dir, const char *path, int flags, ...);
 /* close(2). Operations that tasks have in flight on fd fail with EBADF and are awaited before
  * the descriptor goes. One that completed meanwhile returns its result. [park][any] */
 GRING_API int gring_close(int fd);
+/* dup2(2). What is in flight on `to` ends as by gring_close. A plain dup2(2) would leave it waiting
+ * on the former file. [park][any] */
+GRING_API int gring_dup2(int from, int to);
 GRING_API int gring_fsync(int fd); /* fsync(2) */
 GRING_END
 #endif

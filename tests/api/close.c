@@ -613,6 +613,76 @@ ClosingTest(from_a_plain_thread_of_an_idle_descriptor)
     close(ends[1]);
 }
 
+/* ---- dup2 ------------------------------------------------------------------------------------ */
+
+ClosingTest(by_dup2_ends_a_read_and_puts_the_other_file_in_its_place)
+{
+    struct call call = { 0 };
+    gring_task *task;
+    int old[2], new[2];
+    char byte = 0;
+
+    make_pipe(old);
+    make_pipe(new);
+    call.fd = old[0];
+    task = spawn_waiting(do_read, &call);
+    cr_assert_eq(gring_dup2(new[0], old[0]), old[0]);
+    expect_ebadf(task, &call);
+    cr_assert_eq(write(new[1], "n", 1), 1);
+    cr_assert_eq(gring_read(old[0], &byte, 1), 1);
+    cr_assert_eq(byte, 'n');
+    close(old[0]), close(old[1]), close(new[0]), close(new[1]);
+}
+
+ClosingTest(by_a_dup2_that_fails_or_changes_nothing_ends_nothing)
+{
+    struct call call = { 0 };
+    gring_task *task;
+    int ends[2];
+
+    make_pipe(ends);
+    call.fd = ends[0];
+    task = spawn_waiting(do_read, &call);
+    cr_assert_eq(gring_dup2(-1, ends[0]), -1);
+    cr_assert_eq(errno, EBADF);
+    cr_assert_eq(gring_dup2(ends[0], ends[0]), ends[0]);
+    cr_assert_eq(gring_dup2(ends[1], -1), -1);
+    cr_assert_eq(errno, EBADF);
+    gring_idle();
+    cr_assert(!call.returned);
+    cr_assert_eq(write(ends[1], "x", 1), 1);
+    cr_assert_eq(gring_join(task, NULL), 0);
+    cr_assert_eq(call.result, 1);
+    close(ends[0]), close(ends[1]);
+}
+
+static void *dup2_in_thread(void *arg)
+{
+    const int *fds = arg;
+
+    return (void *)(intptr_t)gring_dup2(fds[0], fds[1]);
+}
+
+ClosingTest(by_dup2_on_a_plain_thread_ends_a_read)
+{
+    struct call call = { 0 };
+    gring_task *task;
+    int old[2], new[2], fds[2];
+    pthread_t thread;
+    void *result;
+
+    make_pipe(old);
+    make_pipe(new);
+    call.fd = fds[1] = old[0];
+    fds[0] = new[0];
+    task = spawn_waiting(do_read, &call);
+    cr_assert_eq(pthread_create(&thread, NULL, dup2_in_thread, fds), 0);
+    expect_ebadf(task, &call);
+    cr_assert_eq(pthread_join(thread, &result), 0);
+    cr_assert_eq((intptr_t)result, old[0]);
+    close(old[0]), close(old[1]), close(new[0]), close(new[1]);
+}
+
 /* ---- shutdown -------------------------------------------------------------------------------- */
 
 ClosingTest(is_not_needed_to_wake_a_reader_shutdown_gives_it_zero)

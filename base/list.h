@@ -46,11 +46,6 @@ static inline void list_push_back(struct list *head, struct list *node)
     list_insert_between(node, head->prev, head);
 }
 
-static inline void list_push_front(struct list *head, struct list *node)
-{
-    list_insert_between(node, head, head->next);
-}
-
 static inline void list_unlink(struct list *node)
 {
     node->prev->next = node->next;

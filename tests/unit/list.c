@@ -54,14 +54,6 @@ Test(list, pushed_at_the_back_comes_out_in_order)
     cr_assert(list_empty(&head));
 }
 
-Test(list, pushed_at_the_front_comes_out_in_reverse)
-{
-    for (int index = 0; index < COUNT; index++)
-        list_push_front(&head, &items[index].link);
-    for (int index = COUNT; index-- > 0;)
-        cr_assert_eq(pop_number(), index);
-}
-
 Test(list, popped_at_the_back_is_the_last)
 {
     push_all();

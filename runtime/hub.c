@@ -5,6 +5,7 @@
 #include "base/sys.h"
 #include "runtime/census.h"
 #include "runtime/overflow.h"
+#include "runtime/thread_end.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -364,6 +365,7 @@ int hub_open(struct gring_hub *hub, const struct hub_config *config)
         goto close_ops;
     hub_of_thread = hub;
     overflow_watch(hub);
+    thread_end_watch();
     return 0;
 
 close_ops:
@@ -401,6 +403,7 @@ void hub_close(struct gring_hub *hub)
 {
     CHECK(hub->live_count == 0);
     overflow_unwatch(hub);
+    thread_end_unwatch();
     end_mailbox_read(hub);
     hub_of_thread = NULL;
     mailbox_close(&hub->mailbox);

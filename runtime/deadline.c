@@ -63,11 +63,16 @@ static bool overtaken(const struct deadline *deadline)
  * is about to go, too. */
 static void check_innermost(const struct deadline *deadline)
 {
-    for (const struct frame *frame = deadline->frame.task->frames; frame != &deadline->frame;
-         frame = frame->outer)
-        CHECK_SAY(frame && frame->kind != &deadline_kind,
+    const struct gring_task *task = deadline->frame.task;
+
+    for (const struct frame *frame = task->frames; frame != &deadline->frame;
+         frame = frame->outer) {
+        CHECK_SAY(frame_on_list(task, &deadline->frame),
+                  "a gring_timeout was copied or moved while it was started: stop it where it is");
+        CHECK_SAY(frame->kind != &deadline_kind,
                   "a deadline was stopped while one that was started inside it was not: they nest "
-                  "strictly");
+                  "strictly, so stop the inner one first (gring_auto_timeout does)");
+    }
 }
 
 bool deadline_stop(struct deadline *deadline)

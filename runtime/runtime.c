@@ -73,6 +73,11 @@ int runtime_may_start(void)
     return atomic_load(&started) ? -EPERM : 0;
 }
 
+bool runtime_is_lost(void)
+{
+    return in_fork_child;
+}
+
 int runtime_no_hub(void)
 {
     return in_fork_child ? -ECHILD : -EPERM;

@@ -29,6 +29,9 @@ struct gring_hub *runtime_hub(void);
  * runtime on another thread, -ECHILD this is the child of a fork. */
 int runtime_may_start(void);
 
+/* Has this process lost its hub by a fork, and started no other one? */
+bool runtime_is_lost(void);
+
 /* Why the calling thread has no hub, for calls that need one: -ECHILD or -EPERM. */
 int runtime_no_hub(void);
 

@@ -292,7 +292,7 @@ void stack_unreserve(struct stack_pool *pool)
 
 struct coro *stack_take(struct stack_pool *pool)
 {
-    CHECK(pool->reserved_count > 0);
+    CHECK_SAY(pool->reserved_count > 0, "a stack was taken that was not reserved");
     pool->reserved_count--;
     if (!pool->idle_count)
         return carve(pool);

@@ -61,7 +61,8 @@ void task_ready(struct gring_task *task)
     enum task_state state = task_state(task);
 
     CHECK(task->hub == hub_self()); /* other threads send mail */
-    CHECK(state == TASK_NEW || state == TASK_PARKED || state == TASK_RUNNING);
+    CHECK_SAY(state == TASK_NEW || state == TASK_PARKED || state == TASK_RUNNING,
+              "a task was made ready twice, or has ended: two parties believe that they wake it");
     if (state != TASK_NEW)
         atomic_store_explicit(&task->state, TASK_READY, memory_order_relaxed);
     hub_make_ready(task->hub, task);
@@ -122,6 +123,7 @@ const char *task_name(const struct gring_task *task)
 
 void task_add_waiter(struct gring_task *task, struct end_waiter *waiter)
 {
+    task_check_handle(task);
     CHECK(task_state(task) != TASK_DONE);
     list_push_back(&task->waiters, &waiter->link);
 }
@@ -208,11 +210,18 @@ static void become_done(struct gring_task *task)
 void task_check_frames(const struct gring_task *task)
 {
     CHECK_SAY(!task->frames,
-              "a task's function returned with a deadline not stopped or a scope not closed");
+              "a task's function returned with a deadline not stopped or a scope not closed: do so "
+              "on every path (gring_auto_timeout and gring_auto_scope do), or leave by gring_exit");
 }
 
 static void end_running(struct gring_task *task, void *result)
 {
+    CHECK_SAY(task->hub->running == task && !task->wait,
+              "a task has ended while a waiting call of it was under way: longjmp or a signal "
+              "handler's siglongjmp has left the call, which the kernel has not");
+    CHECK_SAY(!task->has_stack_timers,
+              "a task has ended with a gring_timer pending on its stack: stop it before, or keep "
+              "it in memory that stays");
     task_check_frames(task);
     task_run_defers(task);
     task_check_frames(task); /* theirs, too */
@@ -288,9 +297,6 @@ static void free_record(struct gring_task *task)
     struct gring_hub *hub = task->hub;
 
     CHECK(task_state(task) == TASK_DONE && !task->husk);
-    CHECK_SAY(
-        !task->is_borrowed,
-        "the handle of a scope's task was dropped: it is the scope's until gring_scope_close");
     report_failure(task);
     free(task->extras);
     atomic_store_explicit(&task->state, TASK_FREE, memory_order_relaxed);
@@ -305,12 +311,30 @@ void task_discard(struct gring_task *task)
     free_record(task);
 }
 
+static int handle_count(const struct gring_task *task)
+{
+    return task->handles + atomic_load_explicit(&task->keeps, memory_order_relaxed);
+}
+
 void task_drop(struct gring_task *task)
 {
-    CHECK_SAY(task->handles + atomic_load_explicit(&task->keeps, memory_order_relaxed) > 0,
-              "a task's handle was dropped more often than it was given out");
-    if (--task->handles + atomic_load_explicit(&task->keeps, memory_order_relaxed) == 0)
+    task->handles--;
+    if (handle_count(task) == 0)
         free_record(task);
+}
+
+/* Those of being alive and of its place in the lane are ours, one may be the scope's. */
+void task_give_back(struct gring_task *task)
+{
+    int not_theirs = (task_state(task) != TASK_DONE) + task->husk;
+
+    CHECK_SAY(handle_count(task) > not_theirs,
+              "a task's handle was given back twice: gring_join gives it back, too; gring_keep "
+              "makes another one");
+    CHECK_SAY(!task->is_borrowed || handle_count(task) > not_theirs + 1,
+              "the handle of a scope's task was dropped or joined: it is the scope's until "
+              "gring_scope_close; use gring_wait, or gring_keep before");
+    task_drop(task);
 }
 
 /* ---- interruptions --------------------------------------------------------------------------- */
@@ -486,5 +510,5 @@ static void deliver_requests(struct mail *mail)
     if (bits & REQUEST_SEEN)
         task->outcome_seen = true;
     for (unsigned drops = bits / REQUEST_DROP_UNIT; drops > 0; drops--)
-        task_drop(task);
+        task_give_back(task);
 }

@@ -18,6 +18,7 @@
 #ifndef GRING_RUNTIME_TASK_H
 #define GRING_RUNTIME_TASK_H
 
+#include "base/check.h"
 #include "base/list.h"
 #include "runtime/mailbox.h"
 #include "runtime/stack.h"
@@ -103,6 +104,7 @@ struct gring_task {
     bool is_borrowed : 1;  /* a scope owns the caller's handle */
     bool reports_held : 1; /* see task_hold_reports */
     bool report_due : 1;
+    bool has_stack_timers : 1;
 
     struct list waiters;  /* end_waiters */
     struct frame *frames; /* deadlines and scopes around its calls, innermost first */
@@ -123,6 +125,7 @@ struct gring_task {
     gring_cb abort;               /* has_abort: gets arg if fn never runs */
     /* throw_claimed: the errno; the claimer's until INTERRUPT_THROW is set */
     int32_t thrown;
+    uint32_t stack_timer_count; /* has_stack_timers: gring_timers on its stack that are pending */
 };
 
 static_assert(offsetof(struct gring_task, waiters) <= 64,
@@ -193,6 +196,8 @@ int task_throw(struct gring_task *task, int error);
 
 /* One handle less; the record goes with the last. */
 void task_drop(struct gring_task *task);
+/* The same by whoever was given one: CHECKs that it is theirs. */
+void task_give_back(struct gring_task *task);
 
 /* The running task fails with this code; in the child of a fork, where there is none, the
  * process will. */
@@ -212,6 +217,15 @@ void task_request(struct gring_task *task, unsigned bits);
 static inline enum task_state task_state(const struct gring_task *task)
 {
     return (enum task_state)atomic_load_explicit(&task->state, memory_order_acquire);
+}
+
+/* Where a handle comes in from outside. Its record may be another task's by now: then nobody can
+ * tell. */
+static inline void task_check_handle(const struct gring_task *task)
+{
+    CHECK_SAY(task_state(task) != TASK_FREE,
+              "a task's handle was used after it was given back: gring_join and gring_drop end "
+              "it, gring_keep before them makes another one");
 }
 
 const char *task_name(const struct gring_task *task);

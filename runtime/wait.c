@@ -16,7 +16,8 @@ static struct gring_task *running_task(void)
 
     CHECK_SAY(
         task != NULL,
-        "a waiting call was made in a callback on the hub's loop; spawn a task there instead");
+        "a waiting call was made in a callback on the hub's loop; spawn a task there instead, "
+        "or a signal handler left a waiting call by siglongjmp: it must return");
     return task;
 }
 
@@ -70,12 +71,21 @@ int wait_outcome(struct wait *wait)
     return wait->interruption ? -task_report(wait->task, wait->interruption) : 0;
 }
 
+static void check_stack(const struct coro *coro)
+{
+    CHECK_SAY(!coro->top || stack_contains(coro, __builtin_frame_address(0)),
+              "a task went on in another task's frames: longjmp must stay on the stack where its "
+              "setjmp was, and must not leave a waiting call");
+}
+
 void wait_park(struct wait *wait)
 {
     struct gring_task *task = wait->task;
 
     CHECK(task_state(task) == TASK_RUNNING);
-    CHECK(wait->held_count > 0); /* else nobody could ever wake it */
+    check_stack(task->coro);
+    CHECK_SAY(wait->held_count > 0,
+              "a wait was begun that holds no source: nobody could ever end it");
     task->wait = wait;
     task->refused_waits = 0;
     hub_park(task);
@@ -104,7 +114,7 @@ void source_done(struct source *source)
 {
     struct wait *wait = source->wait;
 
-    CHECK(source->held);
+    CHECK_SAY(source->held, "a source let go twice: what withdraws it must not report it, too");
     source->held = false;
     if (!wait->over) {
         wait->over = true;

@@ -88,7 +88,8 @@ void wheel_init(struct wheel *wheel, gring_ns now)
 
 void wheel_arm(struct wheel *wheel, struct timer *timer, gring_ns deadline)
 {
-    CHECK(!wheel_armed(timer)); /* two waits on one timer? */
+    CHECK_SAY(!wheel_armed(timer),
+              "a timer was armed while it was pending: two waits on one timer?");
     timer->deadline = deadline;
     wheel->count++;
     if (UNLIKELY(deadline > LAST_DEADLINE))

@@ -97,6 +97,12 @@ static inline bool wheel_armed(const struct timer *timer)
     return list_linked(&timer->link);
 }
 
+/* False for the copy of an armed timer. */
+static inline bool wheel_has(const struct timer *timer)
+{
+    return wheel_armed(timer) && timer->link.prev->next == &timer->link;
+}
+
 /* Time moves to `now`, never backward. What becomes due goes behind what is due already. */
 void wheel_advance(struct wheel *wheel, gring_ns now);
 

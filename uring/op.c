@@ -37,7 +37,8 @@ int ops_open(struct ops *ops, unsigned entries)
 
 void ops_close(struct ops *ops)
 {
-    CHECK(ops->in_flight_count == 0);
+    CHECK_SAY(ops->in_flight_count == 0,
+              "a ring was closed with operations in flight: their buffers are the kernel's");
     ring_close(&ops->ring);
     inflight_close(&ops->inflight);
 }
@@ -86,7 +87,9 @@ static void hand_over(struct ops *ops, struct op *op)
 
 int ops_submit(struct ops *ops, struct op *op)
 {
-    CHECK(op->state == OP_IDLE);
+    CHECK_SAY(op->state == OP_IDLE,
+              "an op was submitted while it is in flight: prepare it anew when "
+              "it is done");
     if (op->on_descriptor && inflight_add(&ops->inflight, op) < 0)
         return -EBADF;
     op->generation = ++ops->generation;
@@ -156,9 +159,9 @@ static void complete(struct ops *ops, const struct io_uring_cqe *cqe)
 {
     struct op *op = op_of(cqe);
 
-    /* completed twice, or an op whose memory was left too early */
-    CHECK(op->state == OP_IN_KERNEL);
-    CHECK(user_data_of(op) == (cqe->user_data & ~CANCEL_BIT));
+    CHECK_SAY(op->state == OP_IN_KERNEL && user_data_of(op) == (cqe->user_data & ~CANCEL_BIT),
+              "an op completed twice, or its memory was left too early: it is the kernel's until "
+              "the last completion");
     if (UNLIKELY(cqe->user_data & CANCEL_BIT)) {
         complete_cancel(ops, op, cqe->res);
         return;

@@ -84,6 +84,7 @@ static int on_owning_hub(gring_cb fn, struct link_request *request)
 {
     if (!request->task || !request->cb)
         return (int)api_result(-EINVAL);
+    task_check_handle(request->task);
     if (request->task->hub == hub_self()) {
         fn(request);
     } else {

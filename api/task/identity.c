@@ -18,16 +18,19 @@ gring_task *gring_self(void)
 
 uint64_t gring_task_id(const gring_task *task)
 {
+    task_check_handle(task);
     return task->id;
 }
 
 gring_state gring_task_state(const gring_task *task)
 {
+    task_check_handle(task);
     return (gring_state)(task_state(task) - TASK_NEW);
 }
 
 const char *gring_task_name(const gring_task *task)
 {
+    task_check_handle(task);
     return task_name(task);
 }
 

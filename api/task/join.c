@@ -147,7 +147,7 @@ void gring_drop(gring_task *task)
     if (!task)
         return;
     if (task->hub == hub_self())
-        task_drop(task);
+        task_give_back(task);
     else
         task_request(task, REQUEST_DROP_UNIT);
 }
@@ -156,6 +156,7 @@ gring_task *gring_keep(gring_task *task)
 {
     if (!task)
         return api_null(-EINVAL);
+    task_check_handle(task);
     if (task->hub == hub_self())
         task->handles++;
     else

@@ -14,6 +14,7 @@ static int find_hub(const struct gring_task *task, bool *here)
 {
     if (!task)
         return -EINVAL;
+    task_check_handle(task);
     *here = task->hub == hub_self();
     return *here || task->hub == runtime_hub() ? 0 : runtime_no_hub();
 }
@@ -106,8 +107,10 @@ void gring_shield_enter(void)
 
     if (!task)
         return; /* nobody can be interrupted here */
-    CHECK_SAY(task->shield_depth < UINT8_MAX,
-              "shields are nested too deeply: is a gring_shield_leave missing?");
+    CHECK_SAY(
+        task->shield_depth < UINT8_MAX,
+        "shields are nested too deeply: a gring_shield_leave is missing; GRING_SHIELD leaves on "
+        "every path");
     task->shield_depth++;
 }
 
@@ -117,7 +120,9 @@ void gring_shield_leave(void)
 
     if (!task)
         return;
-    CHECK_SAY(task->shield_depth > 0, "gring_shield_leave was called without gring_shield_enter");
+    CHECK_SAY(task->shield_depth > 0,
+              "gring_shield_leave was called without gring_shield_enter: use GRING_SHIELD, which "
+              "leaves on every path");
     task->shield_depth--;
     if (UNLIKELY(task->interrupts))
         task_interrupted(task); /* what waited for this moment */

@@ -47,6 +47,7 @@ int gring_unpark(gring_task *task, void *value)
 {
     if (!task)
         return (int)api_result(-EINVAL);
+    task_check_handle(task);
     if (task_state(task) == TASK_DONE)
         return (int)api_result(-ESRCH);
     if (task->hub == hub_self()) {

@@ -129,7 +129,10 @@ void gring_exit(void *value)
 {
     struct gring_hub *hub = hub_self();
 
-    CHECK_SAY(hub && hub->running, "gring_exit was called outside a task");
+    CHECK_SAY(
+        hub && hub->running,
+        "gring_exit was called outside a task: it ends the task that calls it, and a callback or "
+        "a plain thread is none");
     if (!hub->running->is_main)
         task_exit(hub->running, value);
     CHECK_SAY(main_exit.inside,

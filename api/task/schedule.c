@@ -18,7 +18,8 @@ static int yield(struct gring_hub *hub)
     struct gring_task *task = hub->running;
     int error;
 
-    CHECK_SAY(task != NULL, "gring_yield was called in a callback on the hub's loop");
+    CHECK_SAY(task != NULL,
+              "gring_yield was called in a callback on the hub's loop; spawn a task there instead");
     error = wait_permitted(task);
     if (UNLIKELY(error < 0))
         return (int)api_result(error);

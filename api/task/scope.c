@@ -137,6 +137,13 @@ static void child_ended(struct end_waiter *waiter)
     }
 }
 
+/* The lists' heads are in it, and others point to them. */
+static void check_place(const struct scope *scope)
+{
+    CHECK_SAY(scope->children.next->prev == &scope->children,
+              "a gring_scope was copied or moved while it was open: pass a pointer to it");
+}
+
 int scope_admits(const struct gring_scope *storage)
 {
     const struct scope *scope = inside(storage);
@@ -145,6 +152,7 @@ int scope_admits(const struct gring_scope *storage)
         return -EINVAL;
     if (scope->frame.task->hub != hub_self())
         return runtime_no_hub();
+    check_place(scope);
     return scope->cancelled ? -ECANCELED : 0;
 }
 
@@ -386,11 +394,12 @@ int gring_scope_close(gring_scope *storage)
 {
     struct scope *scope = inside(storage);
 
-    if (!scope->frame.task || !hub_self())
+    if (!scope->frame.task || runtime_is_lost())
         return 0; /* closed; or this is the child of a fork, where its tasks do not exist */
-    CHECK_SAY(
-        scope->frame.task == hub_self()->running,
-        "a scope was closed by a task that did not open it: only the owner may wait for its end");
+    CHECK_SAY(scope->frame.task == gring_self(),
+              "a scope was closed by a task or thread that did not open it: only the owner may "
+              "wait for its end; gring_scope_cancel may be called by all");
+    check_place(scope);
     cancel(scope, 0);
     await_all(scope);
     run_defers(scope);

@@ -568,7 +568,8 @@ Test(scope, closed_by_a_child_is_caught_with_a_sentence)
     struct child child = child_run(closes_from_a_child);
 
     cr_assert(child_died_of(&child, SIGABRT));
-    cr_assert_not_null(strstr(child.errors, "a scope was closed by a task that did not open it"));
+    cr_assert_not_null(
+        strstr(child.errors, "a scope was closed by a task or thread that did not open it"));
 }
 
 static void *join_then_return(void *unused)

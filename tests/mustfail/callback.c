@@ -1,0 +1,136 @@
+/* Callbacks run on the hub's loop and must not park. */
+#include "tests/support/dies.h"
+
+#define IN_A_CALLBACK "in a callback on the hub's loop; spawn a task"
+
+static void sleep_here(void *unused)
+{
+    (void)unused;
+    gring_sleep(GRING_MS);
+}
+
+static void yield_here(void *unused)
+{
+    (void)unused;
+    gring_yield();
+}
+
+static void exit_here(void *unused)
+{
+    (void)unused;
+    gring_exit(NULL);
+}
+
+static void *park(void *unused)
+{
+    (void)unused;
+    gring_park(NULL);
+    return NULL;
+}
+
+static void *nothing(void *arg)
+{
+    return arg;
+}
+
+static void run_timer(gring_cb cb)
+{
+    gring_timer timer = { { 0 } };
+
+    gring_timer_start(&timer, 0, cb, NULL);
+    gring_sleep(GRING_SEC);
+}
+
+static void run_post(gring_cb cb)
+{
+    gring_post(NULL, cb, NULL);
+    gring_sleep(GRING_SEC);
+}
+
+static void run_abort(gring_cb cb)
+{
+    gring_spawn_opts opts = GRING_SPAWN_INIT;
+
+    opts.abort = cb;
+    gring_kill(gring_spawn_with(&opts, nothing, NULL));
+}
+
+GreenDies(callback, of_a_timer_that_waits, SIGABRT, IN_A_CALLBACK)
+{
+    run_timer(sleep_here);
+}
+
+GreenDies(callback, of_a_timer_that_yields, SIGABRT, IN_A_CALLBACK)
+{
+    run_timer(yield_here);
+}
+
+GreenDies(callback, of_a_timer_that_exits, SIGABRT, "a callback or a plain thread is none")
+{
+    run_timer(exit_here);
+}
+
+GreenDies(callback, of_a_post_that_waits, SIGABRT, IN_A_CALLBACK)
+{
+    run_post(sleep_here);
+}
+
+GreenDies(callback, of_a_post_that_yields, SIGABRT, IN_A_CALLBACK)
+{
+    run_post(yield_here);
+}
+
+GreenDies(callback, of_an_abort_that_waits, SIGABRT, IN_A_CALLBACK)
+{
+    run_abort(sleep_here);
+}
+
+GreenDies(callback, of_an_abort_that_yields, SIGABRT, IN_A_CALLBACK)
+{
+    run_abort(yield_here);
+}
+
+static void sleep_in_a_link(gring_task *task, void *unused)
+{
+    (void)task;
+    sleep_here(unused);
+}
+
+static void yield_in_a_link(gring_task *task, void *unused)
+{
+    (void)task;
+    yield_here(unused);
+}
+
+static void run_link(gring_link_fn link)
+{
+    gring_task *task = gring_spawn(nothing, NULL);
+
+    gring_link(task, link, NULL);
+    gring_join(task, NULL);
+}
+
+GreenDies(callback, of_a_link_that_waits, SIGABRT, IN_A_CALLBACK)
+{
+    run_link(sleep_in_a_link);
+}
+
+GreenDies(callback, of_a_link_that_yields, SIGABRT, IN_A_CALLBACK)
+{
+    run_link(yield_in_a_link);
+}
+
+static gring_scope foreign_scope;
+
+static void close_the_scope(void *unused)
+{
+    (void)unused;
+    gring_scope_close(&foreign_scope);
+}
+
+GreenDies(callback, that_closes_a_scope, SIGABRT, "only the owner may wait for its end")
+{
+    gring_scope_open(&foreign_scope, 0);
+    gring_scope_spawn(&foreign_scope, park, NULL);
+    run_post(close_the_scope);
+}

@@ -10,7 +10,7 @@
  * row it yields. */
 enum { REFUSALS_PER_YIELD = 64 };
 
-static struct gring_task *running_task(void)
+struct gring_task *wait_task(void)
 {
     struct gring_task *task = hub_self()->running;
 
@@ -43,9 +43,14 @@ int wait_permitted(struct gring_task *task)
     return refuse(task);
 }
 
+void wait_prepare(struct wait *wait, const char *what, bool interruptible)
+{
+    wait_init(wait, wait_task(), what, -1, interruptible);
+}
+
 int wait_begin(struct wait *wait, const char *what, int fd)
 {
-    struct gring_task *task = running_task();
+    struct gring_task *task = wait_task();
 
     wait_init(wait, task, what, fd, true);
     return wait_permitted(task);
@@ -53,7 +58,7 @@ int wait_begin(struct wait *wait, const char *what, int fd)
 
 void wait_begin_shielded(struct wait *wait, const char *what, int fd)
 {
-    wait_init(wait, running_task(), what, fd, false);
+    wait_init(wait, wait_task(), what, fd, false);
 }
 
 void wait_hold(struct wait *wait, struct source *source, void (*withdraw)(struct source *source))

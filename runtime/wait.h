@@ -50,6 +50,12 @@ struct wait {
  */
 int wait_begin(struct wait *wait, const char *what, int fd);
 
+/* The running task; a callback on the hub's loop that would wait is caught here. */
+struct gring_task *wait_task(void);
+
+/* wait_begin without asking what is pending: for who has asked (wait_permitted). */
+void wait_prepare(struct wait *wait, const char *what, bool interruptible);
+
 /* The same for cleanup and locks ([park]): nothing interrupts it. */
 void wait_begin_shielded(struct wait *wait, const char *what, int fd);
 

@@ -55,6 +55,11 @@ typedef int64_t gring_ns;
 typedef void *(*gring_fn)(void *arg); /* body of a task */
 typedef void (*gring_cb)(void *arg);  /* short callback: must not park */
 
+/* For the init functions of sync objects and channels: the object may be used from all hubs and
+ * from plain threads, at the price of a lock. Without it an object belongs to the hub whose tasks
+ * wait at it or hold it, costs no atomic operation, and EPERM is what others get meanwhile. */
+#define GRING_SHARED 1u
+
 #define GRING_VERSION 0x000100 /* 0.1.0; gring_version() is the loaded library's */
 
 typedef struct gring_task gring_task; /* a green thread */

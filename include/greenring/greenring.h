@@ -6,6 +6,7 @@
 #include <greenring/io.h>
 #include <greenring/net.h>
 #include <greenring/scope.h>
+#include <greenring/sync.h>
 #include <greenring/task.h>
 #include <greenring/time.h>
 #endif

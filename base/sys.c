@@ -97,9 +97,13 @@ void sys_close(int fd)
     close(fd);
 }
 
+/* That the word had changed, or a signal came, is no error: calls that block in here succeed. */
 void sys_futex_wait(atomic_uint *word, unsigned expected)
 {
+    int saved_errno = errno;
+
     syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, NULL, NULL, 0);
+    errno = saved_errno;
 }
 
 void sys_futex_wake_all(atomic_uint *word)

@@ -225,6 +225,8 @@ static void end_running(struct gring_task *task, void *result)
     task_check_frames(task);
     task_run_defers(task);
     task_check_frames(task); /* theirs, too */
+    CHECK_SAY(!task->locks_held,
+              "a task ended with a mutex or rwlock locked, which nobody else can unlock");
     task->result = result;
     if (task->told_killed && !task->code_is_own)
         task->code = ECANCELED;

@@ -68,7 +68,7 @@ int sync_destroy(struct sync *sync, bool held)
 
 const void *sync_self(void)
 {
-    static _Thread_local char of_thread;
+    static _Thread_local char of_thread __attribute__((tls_model("initial-exec")));
     struct gring_hub *hub = hub_self();
 
     return hub ? (const void *)hub->running : &of_thread;
@@ -201,11 +201,15 @@ void sync_leave_and_wake(struct sync *sync, struct woken *woken)
 void waiter_leave(struct waiter *waiter)
 {
     struct sync *sync = waiter->sync;
+    struct woken woken;
 
     if (sync_is_shared(sync))
         sync_lock(sync);
     unlink_waiter(waiter);
-    sync_leave(sync);
+    woken_init(&woken);
+    if (waiter->withdrawn)
+        waiter->withdrawn(sync, &woken);
+    sync_leave_and_wake(sync, &woken);
 }
 
 /* Lets go at once, unless it was served in the meantime: then the waker's mail does. */
@@ -224,6 +228,7 @@ void waiter_enlist(struct waiter *waiter, struct sync *sync, struct waiters *que
 {
     waiter->sync = sync;
     waiter->served = false;
+    waiter->withdrawn = NULL;
     push_back(queue, waiter);
     if (wait)
         wait_hold(wait, &waiter->source, waiter_withdraw);

@@ -44,6 +44,7 @@ enum { SYNC_SHARED = 1 /* GRING_SHARED */ };
 
 struct sync;
 struct waiter;
+struct woken;
 
 /* First come, first served. All zero: nobody. */
 struct waiters {
@@ -78,6 +79,10 @@ struct waiter {
     size_t amount;
     int result;
     bool served;
+    /* NULL, or set between enlisting and leaving the object: called with the object entered when
+     * the waiter has been withdrawn, to serve those who were only waiting behind it. So the
+     * interrupted task need not touch the object any more. */
+    void (*withdrawn)(struct sync *sync, struct woken *woken);
 };
 
 /* Those to be woken after leaving an object, in order. */
@@ -94,9 +99,10 @@ struct stay {
 
 /* ---- entering and leaving -------------------------------------------------------------------- */
 
-void sync_lock(struct sync *sync);
-void sync_unlock(struct sync *sync);
-int sync_adopt(struct sync *sync, bool held);
+/* Out of line: else what the hub-local path saves in registers is for these. */
+__attribute__((noinline)) void sync_lock(struct sync *sync);
+__attribute__((noinline)) void sync_unlock(struct sync *sync);
+__attribute__((noinline)) int sync_adopt(struct sync *sync, bool held);
 
 static inline bool sync_is_shared(const struct sync *sync)
 {

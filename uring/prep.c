@@ -114,3 +114,9 @@ void prep_poll(struct op *op, int fd, unsigned events)
 {
     begin(op, IORING_OP_POLL_ADD, fd, 0)->poll32_events = events;
 }
+
+void prep_nop(struct op *op)
+{
+    begin(op, IORING_OP_NOP, -1, 0);
+    op->on_descriptor = false;
+}

@@ -25,7 +25,10 @@ void prep_fsync(struct op *op, int fd, unsigned flags);
 void prep_recv(struct op *op, int fd, void *buf, size_t size, int flags);
 void prep_send(struct op *op, int fd, const void *buf, size_t size, int flags);
 void prep_accept(struct op *op, int fd, struct sockaddr *address, socklen_t *length, int flags);
+/* events, and the result: as poll(2). */
 void prep_poll(struct op *op, int fd, unsigned events);
 void prep_connect(struct op *op, int fd, const struct sockaddr *address, socklen_t length);
+/* Completes in the same turn, with 0. */
+void prep_nop(struct op *op);
 
 #endif

@@ -1,16 +1,11 @@
 /* The clock and sleeping. */
 #include "api/result.h"
 #include "api/task/start.h"
-#include "runtime/wait.h"
+#include "runtime/time_source.h"
 
 #include <greenring/task.h>
 #include <greenring/time.h>
 #include <time.h>
-
-struct sleep {
-    struct hub_timer timer;
-    struct source source;
-};
 
 gring_ns gring_now(void)
 {
@@ -22,27 +17,15 @@ gring_ns gring_loop_now(void)
     return hub_self() ? hub_self()->now : clock_now();
 }
 
-static void time_is_over(struct hub_timer *timer)
-{
-    source_done(&CONTAINER_OF(timer, struct sleep, timer)->source);
-}
-
-static void stop_sleeping(struct source *source)
-{
-    wheel_disarm(&hub_self()->wheel, &CONTAINER_OF(source, struct sleep, source)->timer.timer);
-    source_done(source);
-}
-
 static int sleep_until(gring_ns instant)
 {
-    struct sleep sleep = { .timer.on_fire = time_is_over };
+    struct time_source until;
     struct wait wait;
     int error = wait_begin(&wait, "sleep", -1);
 
     if (error < 0)
         return error;
-    wait_hold(&wait, &sleep.source, stop_sleeping);
-    wheel_arm(&hub_self()->wheel, &sleep.timer.timer, instant);
+    time_source_enlist(&wait, &until, instant);
     wait_park(&wait);
     return wait_outcome(&wait);
 }

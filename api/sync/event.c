@@ -1,22 +1,11 @@
 /* Events: a value or a failure, sent once; see <greenring/sync.h>. */
+#include "api/sync/event.h"
+
 #include "api/result.h"
-#include "api/sync/sync.h"
 
 #include <greenring/sync.h>
 
-struct event {
-    struct sync sync;
-    void *value;
-    int error; /* 0: a value was sent */
-    bool sent;
-};
-
 static_assert(sizeof(struct event) <= sizeof(gring_event), "the caller's storage holds it");
-
-static struct event *event_of(const gring_event *event)
-{
-    return (struct event *)(uintptr_t)event;
-}
 
 int gring_event_init(gring_event *storage, unsigned flags)
 {
@@ -86,8 +75,7 @@ int gring_event_reset(gring_event *storage)
 
 /* ---- receiving ------------------------------------------------------------------------------- */
 
-/* With the event entered: what was sent, or -EAGAIN. */
-static int look(const struct event *event, void **value)
+int event_look(const struct event *event, void **value)
 {
     if (!event->sent)
         return -EAGAIN;
@@ -105,7 +93,7 @@ static int receive(struct event *event, void **value)
         result = sync_enter(&event->sync, false);
     if (result < 0)
         return result;
-    result = look(event, value);
+    result = event_look(event, value);
     if (result != -EAGAIN) {
         sync_leave(&event->sync);
         return result;
@@ -123,7 +111,7 @@ static int poll_once(struct event *event, void **value)
 
     if (result < 0)
         return result;
-    result = look(event, value);
+    result = event_look(event, value);
     sync_leave(&event->sync);
     return result;
 }

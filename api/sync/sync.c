@@ -241,6 +241,13 @@ void claim_init(struct claim *claim, bool across_threads)
                              .across_threads = across_threads };
 }
 
+struct waiter *claim_served(const struct claim *claim)
+{
+    struct waiter *winner = atomic_load_explicit(&claim->winner, memory_order_relaxed);
+
+    return winner == CLAIM_WITHDRAWN ? NULL : winner;
+}
+
 void claim_await(struct claim *claim)
 {
     while (!atomic_load_explicit(&claim->woken, memory_order_acquire))

@@ -197,6 +197,9 @@ void claim_init(struct claim *claim, bool across_threads);
 void waiter_enlist(struct waiter *waiter, struct sync *sync, struct waiters *queue,
                    struct wait *wait);
 
+/* Which of the claim's waiters was served, or NULL. When the wait is over. */
+struct waiter *claim_served(const struct claim *claim);
+
 /* A plain thread, which has no wait, sleeps until one of the claim's waiters was served, and then
  * takes the others out of their queues. */
 void claim_await(struct claim *claim);

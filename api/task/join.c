@@ -1,4 +1,6 @@
 /* Waiting for tasks, and their handles. */
+#include "api/task/join.h"
+
 #include "api/result.h"
 #include "base/check.h"
 #include "base/sys.h"
@@ -8,7 +10,7 @@
 #include <greenring/task.h>
 #include <stdlib.h>
 
-static int collect(const struct gring_task *task, void **result)
+int join_collect(const struct gring_task *task, void **result)
 {
     if (result)
         *result = task->result;
@@ -16,11 +18,6 @@ static int collect(const struct gring_task *task, void **result)
 }
 
 /* ---- by a task ------------------------------------------------------------------------------- */
-
-struct join {
-    struct end_waiter waiter;
-    struct source source;
-};
 
 static void target_ended(struct end_waiter *waiter)
 {
@@ -33,7 +30,7 @@ static void leave_target(struct source *source)
     source_done(source);
 }
 
-static void join_enlist(struct wait *wait, struct join *join, struct gring_task *task)
+void join_enlist(struct wait *wait, struct join *join, struct gring_task *task)
 {
     join->waiter.on_end = target_ended;
     wait_hold(wait, &join->source, leave_target);
@@ -74,7 +71,7 @@ static void wake_thread(struct end_waiter *waiter)
     struct thread_join *join = CONTAINER_OF(waiter, struct thread_join, waiter);
     atomic_uint *ended = &join->ended;
 
-    join->code = collect(join->task, &join->result);
+    join->code = join_collect(join->task, &join->result);
     atomic_store_explicit(ended, 1, memory_order_release);
     sys_futex_wake_all(ended); /* by address only: the thread's frame may be gone already */
 }
@@ -118,7 +115,7 @@ int gring_wait(gring_task *task, void **result)
         error = wait_for(task);
     else
         task->outcome_seen = true;
-    return error < 0 ? (int)api_result(error) : collect(task, result);
+    return error < 0 ? (int)api_result(error) : join_collect(task, result);
 }
 
 static int wait_and_drop(gring_task *task, void **result)

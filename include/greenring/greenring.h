@@ -2,6 +2,7 @@
 #ifndef GRING_GREENRING_H
 #define GRING_GREENRING_H
 #include <greenring/base.h>
+#include <greenring/chan.h>
 #include <greenring/hub.h>
 #include <greenring/io.h>
 #include <greenring/net.h>

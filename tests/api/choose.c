@@ -109,6 +109,7 @@ GreenTest(choose, the_same_channel_twice_is_harmless)
     make_channels(0);
     gring_case cases[] = { GRING_CASE_RECV(a, &first), GRING_CASE_RECV(a, &second) };
     cr_assert_eq(gring_trychoose(cases, 2), -1);
+    gring_chan_free(b);
     b = a;
     task = start(receive_either, NULL);
     cr_assert_eq(gring_chan_waiting(a), 2, "one task, at two places");

@@ -170,7 +170,7 @@ static void wake_waiters(struct gring_task *task)
     while ((link = list_pop_front(&task->waiters))) {
         struct end_waiter *waiter = CONTAINER_OF(link, struct end_waiter, link);
 
-        task->outcome_seen = true;
+        task->outcome_seen |= !waiter->ignores_outcome;
         waiter->on_end(waiter);
     }
 }
@@ -292,6 +292,56 @@ _Noreturn void task_exit(struct gring_task *task, void *result)
     task_leave_frames(task);
     end_running(task, result);
     hub_leave_stack(hub, coro);
+}
+
+/* ---- a task run by another ------------------------------------------------------------------- */
+
+/* Around the function, so that it ends even if the runner exits in there. */
+struct here {
+    struct frame frame;
+    struct gring_task *task;
+    int32_t runner_code;
+    bool runner_code_is_own;
+};
+
+static void leave_here(struct here *here, void *result, int code)
+{
+    struct gring_task *runner = here->frame.task;
+
+    frame_remove(&here->frame);
+    runner->code = here->runner_code;
+    runner->code_is_own = here->runner_code_is_own;
+    here->task->result = result;
+    here->task->code = code;
+    become_done(here->task);
+}
+
+static void runner_exits(struct frame *frame)
+{
+    leave_here(CONTAINER_OF(frame, struct here, frame), NULL, ECANCELED);
+}
+
+static const struct frame_kind here_kind = { .close = runner_exits };
+
+void task_run_here(struct gring_task *task)
+{
+    struct gring_task *runner = task->hub->running;
+    struct here here = { .task = task,
+                         .runner_code = runner->code,
+                         .runner_code_is_own = runner->code_is_own };
+    void *result;
+
+    stack_unreserve(task->pool);
+    atomic_store_explicit(&task->state, TASK_RUNNING, memory_order_relaxed); /* cannot be cancelled */
+    runner->code = 0;
+    runner->code_is_own = false;
+    frame_push(runner, &here.frame, &here_kind, CLOCK_FOREVER);
+    result = task->fn(task->arg);
+    CHECK_SAY(runner->frames == &here.frame,
+              "a job that its pool's task ran itself returned with a deadline not stopped or a "
+              "scope not closed");
+    leave_here(&here, result,
+               runner->told_killed && !runner->code_is_own ? ECANCELED : runner->code);
 }
 
 static void free_record(struct gring_task *task)

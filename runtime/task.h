@@ -55,6 +55,7 @@ struct gring_task;
 struct end_waiter {
     struct list link;
     void (*on_end)(struct end_waiter *waiter);
+    bool ignores_outcome; /* a failure is still reported if nobody else asks */
 };
 
 /* gring_link and gring_defer: what is to be called at the end. */
@@ -172,6 +173,10 @@ void task_release_reports(struct gring_task *task, bool passed_on);
 
 /* A new task that is given up before anybody saw it: as if it had never been. */
 void task_discard(struct gring_task *task);
+
+/* Does a new task's work here and now, in the running one, and ends it: what its function returns
+ * and fails with is its own outcome. It has never been in a lane. */
+void task_run_here(struct gring_task *task);
 
 /* Before a task ends elsewhere than by returning: leaves its shields, closes its scopes and
  * deadlines. May park. */

@@ -32,7 +32,7 @@ static void leave_target(struct source *source)
 
 void join_enlist(struct wait *wait, struct join *join, struct gring_task *task)
 {
-    join->waiter.on_end = target_ended;
+    join->waiter = (struct end_waiter){ .on_end = target_ended };
     wait_hold(wait, &join->source, leave_target);
     task_add_waiter(task, &join->waiter);
 }

@@ -6,6 +6,7 @@
 #include <greenring/hub.h>
 #include <greenring/io.h>
 #include <greenring/net.h>
+#include <greenring/pool.h>
 #include <greenring/scope.h>
 #include <greenring/sync.h>
 #include <greenring/task.h>

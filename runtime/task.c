@@ -332,7 +332,8 @@ void task_run_here(struct gring_task *task)
     void *result;
 
     stack_unreserve(task->pool);
-    atomic_store_explicit(&task->state, TASK_RUNNING, memory_order_relaxed); /* cannot be cancelled */
+    atomic_store_explicit(&task->state, TASK_RUNNING,
+                          memory_order_relaxed); /* cannot be cancelled */
     runner->code = 0;
     runner->code_is_own = false;
     frame_push(runner, &here.frame, &here_kind, CLOCK_FOREVER);

@@ -17,13 +17,13 @@
 
 struct entry {
     struct list link;
-    struct gring_task *task;
+    struct gring_task *task; /* NULL: its spawn still waits for a place */
 };
 
 struct gring_pile {
     gring_pool *pool;
     struct list entries;
-    gring_cond changed; /* an entry more, or done */
+    gring_cond changed; /* a task more, an entry less, or done */
     size_t user_count;  /* calls under way */
     bool done;
 
@@ -49,21 +49,23 @@ gring_pile *gring_pile_new(gring_pool *pool)
 
 /* ---- filling --------------------------------------------------------------------------------- */
 
-/* The entry comes first, so that nothing can fail once the task exists. */
+/* The entry comes first: it keeps the place in the order of the calls while this one waits, and
+ * nothing can fail once the task exists. */
 static int spawn_entry(gring_pile *pile, gring_fn fn, void *arg)
 {
-    struct entry *entry = malloc(sizeof *entry);
-    int error = entry ? 0 : -ENOMEM;
+    struct entry *entry = calloc(1, sizeof *entry);
+    int error;
 
-    if (error == 0)
-        error = pool_spawn(pile->pool, fn, arg, &(struct pool_member){ 0 }, &entry->task);
-    if (error < 0) {
-        free(entry);
-        return error;
-    }
+    if (!entry)
+        return -ENOMEM;
     list_push_back(&pile->entries, &entry->link);
+    error = pool_spawn(pile->pool, fn, arg, &(struct pool_member){ 0 }, &entry->task);
+    if (error < 0) {
+        list_unlink(&entry->link);
+        free(entry);
+    }
     gring_cond_broadcast(&pile->changed);
-    return 0;
+    return error;
 }
 
 int gring_pile_spawn(gring_pile *pile, gring_fn fn, void *arg)
@@ -88,8 +90,7 @@ int gring_pile_done(gring_pile *pile)
 
 static struct entry *oldest(const gring_pile *pile)
 {
-    return list_empty(&pile->entries) ? NULL
-                                      : CONTAINER_OF(pile->entries.next, struct entry, link);
+    return list_empty(&pile->entries) ? NULL : CONTAINER_OF(pile->entries.next, struct entry, link);
 }
 
 /* Somebody else may take the entry meanwhile: the handle is kept. */
@@ -103,7 +104,7 @@ static int wait_for_task(struct gring_task *task)
     return outcome < 0 ? -errno : 0;
 }
 
-static int wait_for_entry(gring_pile *pile)
+static int wait_for_change(gring_pile *pile)
 {
     return gring_cond_wait(&pile->changed, NULL) < 0 ? -errno : 0;
 }
@@ -127,13 +128,13 @@ static int next(gring_pile *pile, struct gring_task **task)
     while (error == 0) {
         struct entry *entry = oldest(pile);
 
-        if (entry && task_state(entry->task) == TASK_DONE) {
+        if (entry && entry->task && task_state(entry->task) == TASK_DONE) {
             *task = take(pile, entry);
             return 1;
         }
         if (!entry && pile->done)
             return pile->error;
-        error = entry ? wait_for_task(entry->task) : wait_for_entry(pile);
+        error = entry && entry->task ? wait_for_task(entry->task) : wait_for_change(pile);
     }
     return error;
 }

@@ -39,10 +39,9 @@ struct gring_respool {
     struct list idle, out; /* records; the idle ones by the time they were put back */
     size_t idle_count, out_count;
     gring_timer due;
+    gring_ns due_at;
     gring_task *reaper; /* under way, or NULL */
 };
-
-static void reap_when_due(gring_respool *pool);
 
 /* ---- making and unmaking --------------------------------------------------------------------- */
 
@@ -53,7 +52,7 @@ static int read_opts(const gring_respool_opts *given, gring_respool_opts *opts)
     memset(opts, 0, sizeof *opts);
     memcpy(opts, given, given->size);
     return opts->create && opts->max && opts->max <= INT_MAX && opts->min <= opts->max ? 0
-                                                                                      : -EINVAL;
+                                                                                       : -EINVAL;
 }
 
 gring_respool *gring_respool_new(const gring_respool_opts *given)
@@ -110,7 +109,7 @@ int gring_respool_free(gring_respool *pool)
     gring_timer_stop(&pool->due);
     gring_shield_enter();
     if (pool->reaper)
-        gring_join(pool->reaper, NULL);
+        gring_join(gring_keep(pool->reaper), NULL); /* it drops its own handle */
     destroy_all_idle(pool);
     gring_shield_leave();
     free(pool);
@@ -206,6 +205,30 @@ static bool above_min(const gring_respool *pool)
     return pool->idle_count + pool->out_count > pool->opts.min;
 }
 
+static void *reap(void *arg);
+
+/* Without memory for a task the next put tries again. */
+static void start_reaper(void *arg)
+{
+    gring_respool *pool = arg;
+
+    if (!pool->reaper)
+        pool->reaper = gring_spawn(reap, pool);
+}
+
+/* The reaper comes when this one is due, if not before. */
+static void watch(gring_respool *pool, const struct resource *resource)
+{
+    gring_ns instant = end_of_idling(pool, resource);
+
+    if (instant == GRING_FOREVER || (gring_timer_pending(&pool->due) && pool->due_at <= instant))
+        return;
+    gring_timer_stop(&pool->due);
+    gring_timer_start(&pool->due, instant - gring_loop_now(), start_reaper, pool);
+    pool->due_at = instant;
+}
+
+/* A task of the pool's own. */
 static void *reap(void *arg)
 {
     gring_respool *pool = arg;
@@ -216,27 +239,9 @@ static void *reap(void *arg)
         destroy(pool, take_idle(pool, &due->link));
     gring_drop(pool->reaper);
     pool->reaper = NULL;
-    reap_when_due(pool);
+    if (above_min(pool) && (due = first_due(pool)) != NULL)
+        watch(pool, due);
     return NULL;
-}
-
-/* Without memory for a task the next put or get tries again. */
-static void start_reaper(void *arg)
-{
-    gring_respool *pool = arg;
-
-    if (!pool->reaper)
-        pool->reaper = gring_spawn(reap, pool);
-}
-
-static void reap_when_due(gring_respool *pool)
-{
-    const struct resource *due = above_min(pool) ? first_due(pool) : NULL;
-    gring_ns instant = due ? end_of_idling(pool, due) : GRING_FOREVER;
-
-    gring_timer_stop(&pool->due);
-    if (instant != GRING_FOREVER)
-        gring_timer_start(&pool->due, instant - gring_loop_now(), start_reaper, pool);
 }
 
 /* ---- get and put ----------------------------------------------------------------------------- */
@@ -329,7 +334,8 @@ static void make_idle(gring_respool *pool, struct resource *resource)
     resource->idle_since = gring_loop_now();
     list_push_back(&pool->idle, &resource->link);
     pool->idle_count++;
-    reap_when_due(pool);
+    if (above_min(pool))
+        watch(pool, resource);
 }
 
 int gring_respool_put(gring_respool *pool, void *it, bool broken)

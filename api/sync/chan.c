@@ -5,7 +5,6 @@
 
 #include <greenring/chan.h>
 #include <stdlib.h>
-#include <string.h>
 
 enum { UNBOUNDED_ROOM_MIN = 16 };
 
@@ -61,8 +60,7 @@ void gring_chan_free(gring_chan *chan)
 
 static void hand_over(const struct gring_chan *chan, void *to, const void *from)
 {
-    if (chan->store.element_bytes)
-        memcpy(to, from, chan->store.element_bytes);
+    store_copy(to, from, chan->store.element_bytes);
 }
 
 static bool serve_receiver(struct gring_chan *chan, const void *element, struct woken *woken)

@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 void store_init(struct store *store, size_t element_bytes, enum store_order order,
                 store_compare compare)
@@ -28,13 +27,6 @@ static char *slot(const struct store *store, size_t index)
     return store->slots + index * store->slot_bytes;
 }
 
-/* A signal has no bytes, and its address may be NULL. */
-static void copy(void *to, const void *from, size_t bytes)
-{
-    if (bytes)
-        memcpy(to, from, bytes);
-}
-
 /* ---- ring ------------------------------------------------------------------------------------ */
 
 static size_t ring_index(const struct store *store, size_t position)
@@ -49,7 +41,7 @@ static void ring_take(struct store *store, void *element)
     bool oldest = store->order == STORE_OLDEST_FIRST;
     size_t index = ring_index(store, oldest ? 0 : store->count - 1);
 
-    copy(element, slot(store, index), store->element_bytes);
+    store_copy(element, slot(store, index), store->element_bytes);
     if (oldest)
         store->first = ring_index(store, 1);
 }
@@ -86,7 +78,7 @@ static void heap_put(struct store *store, const void *element)
 {
     size_t index = store->count, parent;
 
-    copy(slot(store, index), element, store->element_bytes);
+    store_copy(slot(store, index), element, store->element_bytes);
     memcpy(slot(store, index) + store->element_bytes, &store->next_number, sizeof(uint64_t));
     store->next_number++;
     for (; index > 0; index = parent) {
@@ -102,7 +94,7 @@ static void heap_take(struct store *store, void *element)
 {
     size_t count = store->count - 1, index = 0, child;
 
-    copy(element, slot(store, 0), store->element_bytes);
+    store_copy(element, slot(store, 0), store->element_bytes);
     swap_slots(store, 0, count);
     while ((child = 2 * index + 1) < count) {
         if (child + 1 < count && goes_before(store, child + 1, child))
@@ -122,9 +114,9 @@ static void move_to(const struct store *store, char *slots)
     size_t until_end = store->room - store->first;
     size_t first_part = store->count < until_end ? store->count : until_end;
 
-    copy(slots, slot(store, store->first), first_part * store->slot_bytes);
-    copy(slots + first_part * store->slot_bytes, store->slots,
-         (store->count - first_part) * store->slot_bytes);
+    store_copy(slots, slot(store, store->first), first_part * store->slot_bytes);
+    store_copy(slots + first_part * store->slot_bytes, store->slots,
+               (store->count - first_part) * store->slot_bytes);
 }
 
 int store_reserve(struct store *store, size_t count)
@@ -153,7 +145,7 @@ void store_put(struct store *store, const void *element)
     if (store->order == STORE_LEAST_FIRST)
         heap_put(store, element);
     else
-        copy(slot(store, ring_index(store, store->count)), element, store->element_bytes);
+        store_copy(slot(store, ring_index(store, store->count)), element, store->element_bytes);
     store->count++;
 }
 

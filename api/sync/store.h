@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 enum store_order { STORE_OLDEST_FIRST, STORE_YOUNGEST_FIRST, STORE_LEAST_FIRST };
 
@@ -36,5 +37,15 @@ int store_reserve(struct store *store, size_t count);
 
 void store_put(struct store *store, const void *element); /* there is room */
 void store_take(struct store *store, void *element);      /* there is one */
+
+/* An element. Pointers and numbers without a call; a signal has no bytes, and its address may be
+ * NULL. */
+static inline void store_copy(void *to, const void *from, size_t bytes)
+{
+    if (bytes == sizeof(uint64_t))
+        memcpy(to, from, sizeof(uint64_t));
+    else if (bytes)
+        memcpy(to, from, bytes);
+}
 
 #endif

@@ -143,7 +143,7 @@ bool sync_serve_this(struct waiter *waiter, struct woken *woken)
     return true;
 }
 
-struct waiter *sync_serve(struct waiters *waiters, struct woken *woken)
+struct waiter *sync_serve_first(struct waiters *waiters, struct woken *woken)
 {
     struct waiter *waiter = waiters->first;
 
@@ -177,23 +177,17 @@ static void wake_elsewhere(struct claim *claim)
     }
 }
 
-void sync_wake(struct woken *woken)
+void sync_wake_all(struct waiter *first)
 {
     struct waiter *next;
 
-    for (struct waiter *waiter = woken->first; waiter; waiter = next) {
+    for (struct waiter *waiter = first; waiter; waiter = next) {
         next = waiter->next; /* its memory may go when it is woken */
         if (!waiter->claim || (waiter->claim->hub && waiter->claim->hub == hub_self()))
             source_done(&waiter->source);
         else
             wake_elsewhere(waiter->claim);
     }
-}
-
-void sync_leave_and_wake(struct sync *sync, struct woken *woken)
-{
-    sync_leave(sync);
-    sync_wake(woken);
 }
 
 /* ---- waiting --------------------------------------------------------------------------------- */

@@ -126,9 +126,20 @@ static inline void sync_leave(struct sync *sync)
         sync_unlock(sync);
 }
 
-/* Leaves it and wakes whom it has served. */
-void sync_leave_and_wake(struct sync *sync, struct woken *woken);
-void sync_wake(struct woken *woken);
+/* Wakes whom it has served: after leaving. */
+void sync_wake_all(struct waiter *first);
+
+static inline void sync_wake(const struct woken *woken)
+{
+    if (woken->first)
+        sync_wake_all(woken->first);
+}
+
+static inline void sync_leave_and_wake(struct sync *sync, const struct woken *woken)
+{
+    sync_leave(sync);
+    sync_wake(woken);
+}
 
 /* -EINVAL: unknown flags. */
 int sync_init(struct sync *sync, unsigned flags);
@@ -151,7 +162,12 @@ static inline bool waiters_empty(const struct waiters *waiters)
 
 /* The oldest that can be served, with its claim taken, out of the queue and among the woken: fill
  * it. Or NULL. */
-struct waiter *sync_serve(struct waiters *waiters, struct woken *woken);
+struct waiter *sync_serve_first(struct waiters *waiters, struct woken *woken);
+
+static inline struct waiter *sync_serve(struct waiters *waiters, struct woken *woken)
+{
+    return waiters_empty(waiters) ? NULL : sync_serve_first(waiters, woken);
+}
 
 /* The same for a given one; false: its choose was served elsewhere. */
 bool sync_serve_this(struct waiter *waiter, struct woken *woken);

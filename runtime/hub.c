@@ -396,7 +396,7 @@ static void free_extras(void *record, void *unused)
 
     (void)unused;
     if (task_state(task) != TASK_FREE)
-        free(task->extras);
+        task_free_extras(task);
 }
 
 void hub_close(struct gring_hub *hub)

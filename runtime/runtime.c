@@ -185,7 +185,7 @@ int runtime_stop(void *result)
     int code;
 
     task_check_frames(task);
-    task_run_defers(task);
+    task_clean_up(task);
     end_other_tasks(hub);
     code = task->code;
     task_end_main(task, result);

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "runtime/frame.h"
 #include "runtime/hub.h"
+#include "runtime/local.h"
 #include "runtime/wait.h"
 
 #include <errno.h>
@@ -32,6 +33,14 @@ static int take_record(struct gring_hub *hub, struct stack_pool *pool, struct gr
     return -ENOMEM;
 }
 
+static int give_back_record(struct gring_hub *hub, struct gring_task *task, struct stack_pool *pool)
+{
+    task_free_extras(task);
+    slab_return(&hub->tasks, task);
+    stack_unreserve(pool);
+    return -ENOMEM;
+}
+
 int task_new(struct gring_hub *hub, struct stack_pool *pool, gring_fn fn, void *arg,
              struct gring_task **result)
 {
@@ -41,6 +50,9 @@ int task_new(struct gring_hub *hub, struct stack_pool *pool, gring_fn fn, void *
     if (UNLIKELY(error < 0))
         return error;
     memset(task, 0, offsetof(struct gring_task, mail));
+    if (UNLIKELY(atomic_load_explicit(&local_inheritable_count, memory_order_relaxed)) &&
+        local_inherit(task, hub->running) < 0)
+        return give_back_record(hub, task, pool);
     task->hub = hub;
     task->fn = fn;
     task->arg = arg;
@@ -116,6 +128,15 @@ struct task_extras *task_extras(struct gring_task *task)
     return task->extras;
 }
 
+void task_free_extras(struct gring_task *task)
+{
+    if (!task->extras)
+        return;
+    free(task->extras->locals);
+    free(task->extras);
+    task->extras = NULL;
+}
+
 const char *task_name(const struct gring_task *task)
 {
     return task->extras ? task->extras->name : "";
@@ -130,16 +151,28 @@ void task_add_waiter(struct gring_task *task, struct end_waiter *waiter)
 
 /* ---- end ------------------------------------------------------------------------------------- */
 
-void task_run_defers(struct gring_task *task)
+static void run_defers(struct gring_task *task)
 {
     struct ending *ending;
 
-    task->shield_depth++; /* cleanup is not interrupted */
-    while (task->extras && (ending = task->extras->defers)) {
+    while ((ending = task->extras->defers)) {
         task->extras->defers = ending->next;
         ending->defer_fn(ending->arg);
         free(ending);
     }
+}
+
+/* Each kind may leave more of the other; what has set its values again for so many rounds would
+ * do so for ever. */
+void task_clean_up(struct gring_task *task)
+{
+    task->shield_depth++; /* it is not interrupted */
+    if (LIKELY(!task->extras))
+        return;
+    run_defers(task);
+    for (int round = 0; round < LOCAL_ROUNDS_MAX && local_destroy_round(task); round++)
+        run_defers(task);
+    local_forget(task);
 }
 
 /* A link may add more links: they are found here; when this loop is over gring_link calls at
@@ -223,7 +256,7 @@ static void end_running(struct gring_task *task, void *result)
               "a task has ended with a gring_timer pending on its stack: stop it before, or keep "
               "it in memory that stays");
     task_check_frames(task);
-    task_run_defers(task);
+    task_clean_up(task);
     task_check_frames(task); /* theirs, too */
     CHECK_SAY(!task->locks_held,
               "a task ended with a mutex or rwlock locked, which nobody else can unlock");
@@ -351,7 +384,7 @@ static void free_record(struct gring_task *task)
 
     CHECK(task_state(task) == TASK_DONE && !task->husk);
     report_failure(task);
-    free(task->extras);
+    task_free_extras(task);
     atomic_store_explicit(&task->state, TASK_FREE, memory_order_relaxed);
     slab_return(&hub->tasks, task);
 }

@@ -72,6 +72,7 @@ enum { TASK_NAME_BYTES = 32 };
 struct task_extras {
     struct ending *links, **links_tail; /* first in, first called */
     struct ending *defers;              /* last in, first called */
+    struct task_locals *locals;         /* local.h */
     char name[TASK_NAME_BYTES];
 };
 
@@ -184,9 +185,9 @@ void task_leave_frames(struct gring_task *task);
 /* CHECKs that there are none left: their memory goes now. */
 void task_check_frames(const struct gring_task *task);
 
-/* The main task's function has returned: its cleanup now; the rest of its end when it is the
- * last one. */
-void task_run_defers(struct gring_task *task);
+/* Defers and the destructors of its locals. Of the main task when its function has returned; the
+ * rest of its end comes when it is the last one. */
+void task_clean_up(struct gring_task *task);
 void task_end_main(struct gring_task *task, void *result);
 
 /* Asks for the end of a task; from the hub's thread. */
@@ -211,6 +212,7 @@ int task_orphan_code(void);
 
 /* The extras, made if need be; NULL: out of memory. */
 struct task_extras *task_extras(struct gring_task *task);
+void task_free_extras(struct gring_task *task);
 void task_add_waiter(struct gring_task *task, struct end_waiter *waiter);
 void task_unpark(struct gring_task *task, void *value);
 

@@ -5,6 +5,7 @@
 #include <greenring/chan.h>
 #include <greenring/hub.h>
 #include <greenring/io.h>
+#include <greenring/local.h>
 #include <greenring/net.h>
 #include <greenring/pool.h>
 #include <greenring/scope.h>

@@ -63,8 +63,9 @@ GRING_API int gring_waitany(gring_task *const t[], size_t n);
 /* cb(t, arg) once t has ended, on t's stack, in the order linked; at once, here, if it has ended
  * already. It may link more, must not park. ENOMEM. gring_unlink takes back the oldest link of
  * that cb and arg; ENOENT. [any]
- * The end of a task, in order: defers (last in first out), state GRING_DONE, links, waiters, its
- * stack given back; the record goes with the last handle. */
+ * The end of a task, in order: defers (last in first out), destructors of its keys
+ * (greenring/local.h), state GRING_DONE, links, waiters, its stack given back; the record goes
+ * with the last handle. */
 typedef void (*gring_link_fn)(gring_task *t, void *arg);
 GRING_API int gring_link(gring_task *t, gring_link_fn cb, void *arg);
 GRING_API int gring_unlink(gring_task *t, gring_link_fn cb, void *arg);

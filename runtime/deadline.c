@@ -68,7 +68,8 @@ static void check_innermost(const struct deadline *deadline)
     for (const struct frame *frame = task->frames; frame != &deadline->frame;
          frame = frame->outer) {
         CHECK_SAY(frame_on_list(task, &deadline->frame),
-                  "a gring_timeout was copied or moved while it was started: stop it where it is");
+                  "a gring_timeout was copied or moved while it was started, or is another "
+                  "coroutine's: stop it where it was started");
         CHECK_SAY(frame->kind != &deadline_kind,
                   "a deadline was stopped while one that was started inside it was not: they nest "
                   "strictly, so stop the inner one first (gring_auto_timeout does)");

@@ -5,6 +5,8 @@
 
 #include <errno.h>
 
+const struct frame_kind frame_boundary = { .cancel = NULL };
+
 void frame_push(struct gring_task *task, struct frame *frame, const struct frame_kind *kind,
                 gring_ns instant)
 {
@@ -21,7 +23,9 @@ void frame_remove(struct frame *frame)
     struct frame **at = &frame->task->frames;
 
     while (*at != frame) {
-        CHECK(*at != NULL); /* of another task, or copied */
+        CHECK_SAY(*at && (*at)->kind != &frame_boundary,
+                  "a deadline was stopped or a scope closed that is not the running task's, or not "
+                  "this coroutine's, or was copied");
         at = &(*at)->outer;
     }
     *at = frame->outer;

@@ -38,7 +38,10 @@ struct frame {
 void frame_push(struct gring_task *task, struct frame *frame, const struct frame_kind *kind,
                 gring_ns instant);
 
-/* Takes it off, wherever it is. */
+/* Where a coroutine's frames end and its parent's begin: not to be opened or closed (co.h). */
+extern const struct frame_kind frame_boundary __attribute__((visibility("hidden")));
+
+/* Takes it off, wherever it is among those of the running coroutine. */
 void frame_remove(struct frame *frame);
 
 bool frame_on_list(const struct gring_task *task, const struct frame *frame);

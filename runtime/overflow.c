@@ -17,16 +17,18 @@ enum { SIGNAL_STACK_BYTES = 64 * 1024 };
 static void name_the_task(struct gring_hub *hub, const struct coro *coro, const void *address)
 {
     const struct gring_task *task = hub->running;
+    bool is_coroutine = coro->entry != hub->stacks.entry;
     char line[256];
     int length;
 
     if (task && task->coro == coro)
         length = snprintf(line, sizeof line,
-                          "greenring: stack overflow in task %llu%s%s: it has used up its %zu KiB; "
-                          "spawn it with a "
-                          "larger stack_size (fault at %p)\n",
-                          (unsigned long long)task->id, *task_name(task) ? " " : "",
-                          task_name(task), stack_usable_bytes(coro->pool) / 1024, address);
+                          "greenring: stack overflow in %stask %llu%s%s: it has used up its %zu "
+                          "KiB; %s it with a larger stack_size (fault at %p)\n",
+                          is_coroutine ? "a coroutine of " : "", (unsigned long long)task->id,
+                          *task_name(task) ? " " : "", task_name(task),
+                          stack_usable_bytes(coro->pool) / 1024, is_coroutine ? "make" : "spawn",
+                          address);
     else
         length = snprintf(
             line, sizeof line,

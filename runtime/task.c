@@ -3,6 +3,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "runtime/co.h"
 #include "runtime/frame.h"
 #include "runtime/hub.h"
 #include "runtime/local.h"
@@ -245,6 +246,7 @@ void task_check_frames(const struct gring_task *task)
     CHECK_SAY(!task->frames,
               "a task's function returned with a deadline not stopped or a scope not closed: do so "
               "on every path (gring_auto_timeout and gring_auto_scope do), or leave by gring_exit");
+    cos_check_frames(task);
 }
 
 static void end_running(struct gring_task *task, void *result)
@@ -260,6 +262,7 @@ static void end_running(struct gring_task *task, void *result)
     task_check_frames(task); /* theirs, too */
     CHECK_SAY(!task->locks_held,
               "a task ended with a mutex or rwlock locked, which nobody else can unlock");
+    cos_destroy(task);
     task->result = result;
     if (task->told_killed && !task->code_is_own)
         task->code = ECANCELED;
@@ -271,9 +274,14 @@ static _Thread_local int orphan_code;
 void task_fail(int code)
 {
     struct gring_task *task = hub_self() ? hub_self()->running : NULL;
+    struct gring_co *co = task ? co_inside(task) : NULL;
 
     if (!task) {
         orphan_code = code;
+        return;
+    }
+    if (co) {
+        co->failure = code;
         return;
     }
     task->code = code;
@@ -314,6 +322,7 @@ void task_end_main(struct gring_task *task, void *result)
 void task_leave_frames(struct gring_task *task)
 {
     task->shield_depth = 0;
+    cos_unwind(task);
     frames_unwind(task);
 }
 

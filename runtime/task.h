@@ -73,6 +73,7 @@ struct task_extras {
     struct ending *links, **links_tail; /* first in, first called */
     struct ending *defers;              /* last in, first called */
     struct task_locals *locals;         /* local.h */
+    struct cos *cos;                    /* co.h */
     char name[TASK_NAME_BYTES];
 };
 
@@ -180,7 +181,7 @@ void task_discard(struct gring_task *task);
 void task_run_here(struct gring_task *task);
 
 /* Before a task ends elsewhere than by returning: leaves its shields, closes its scopes and
- * deadlines. May park. */
+ * deadlines, also those of its coroutines, of which none runs. May park. */
 void task_leave_frames(struct gring_task *task);
 /* CHECKs that there are none left: their memory goes now. */
 void task_check_frames(const struct gring_task *task);
@@ -205,7 +206,7 @@ void task_drop(struct gring_task *task);
 /* The same by whoever was given one: CHECKs that it is theirs. */
 void task_give_back(struct gring_task *task);
 
-/* The running task fails with this code; in the child of a fork, where there is none, the
+/* The running task, or its running coroutine, fails with this code; in the child of a fork, where there is none, the
  * process will. */
 void task_fail(int code);
 int task_orphan_code(void);

@@ -2,6 +2,7 @@
  * has the argument. */
 #include "api/result.h"
 #include "base/check.h"
+#include "runtime/co.h"
 #include "runtime/frame.h"
 #include "runtime/runtime.h"
 
@@ -120,7 +121,7 @@ void gring_shield_leave(void)
 
     if (!task)
         return;
-    CHECK_SAY(task->shield_depth > 0,
+    CHECK_SAY(task->shield_depth > co_shields_outside(task),
               "gring_shield_leave was called without gring_shield_enter: use GRING_SHIELD, which "
               "leaves on every path");
     task->shield_depth--;

@@ -3,6 +3,7 @@
 #include "api/task/start.h"
 #include "base/check.h"
 #include "base/log.h"
+#include "runtime/co.h"
 #include "runtime/frame.h"
 #include "runtime/runtime.h"
 
@@ -118,7 +119,7 @@ int gring_fini(void)
 {
     struct gring_hub *hub = hub_self();
 
-    if (!hub || hub->running != hub->main_task || main_exit.inside)
+    if (!hub || hub->running != hub->main_task || main_exit.inside || co_inside(hub->running))
         return (int)api_result(-EPERM);
     task_leave_frames(hub->main_task);
     runtime_stop(NULL);
@@ -133,6 +134,8 @@ void gring_exit(void *value)
         hub && hub->running,
         "gring_exit was called outside a task: it ends the task that calls it, and a callback or "
         "a plain thread is none");
+    if (co_inside(hub->running))
+        co_exit(co_inside(hub->running), value); /* comes back here, on the task's own stack */
     if (!hub->running->is_main)
         task_exit(hub->running, value);
     CHECK_SAY(main_exit.inside,

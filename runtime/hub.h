@@ -85,6 +85,14 @@ static inline struct gring_hub *hub_self(void)
     return hub_of_thread;
 }
 
+/* The running task; NULL on a plain thread and while the loop itself runs. */
+static inline struct gring_task *hub_running_task(void)
+{
+    struct gring_hub *hub = hub_self();
+
+    return hub ? hub->running : NULL;
+}
+
 /* The calling thread becomes the hub, its stack the main task's. -errno. */
 int hub_open(struct gring_hub *hub, const struct hub_config *config);
 /* On the hub's thread, when the last task, the main one, has ended. */

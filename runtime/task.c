@@ -273,7 +273,7 @@ static _Thread_local int orphan_code;
 
 void task_fail(int code)
 {
-    struct gring_task *task = hub_self() ? hub_self()->running : NULL;
+    struct gring_task *task = hub_running_task();
     struct gring_co *co = task ? co_inside(task) : NULL;
 
     if (!task) {

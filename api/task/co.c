@@ -11,7 +11,7 @@
 
 int co_is_ours(const struct gring_co *co)
 {
-    struct gring_task *task = gring_self();
+    struct gring_task *task = hub_running_task();
 
     if (UNLIKELY(!task || !co))
         return task ? -EINVAL : runtime_no_hub();
@@ -20,7 +20,7 @@ int co_is_ours(const struct gring_co *co)
 
 int co_running(struct gring_co **co)
 {
-    struct gring_task *task = gring_self();
+    struct gring_task *task = hub_running_task();
     struct cos *cos = task ? cos_of(task) : NULL;
 
     if (!cos)
@@ -113,7 +113,7 @@ int gring_co_set_parent(gring_co *co, gring_co *parent)
         error = co_is_ours(parent);
     if (error == 0)
         error = co_set_parent(co, parent);
-    return (int)api_result(error == -EPERM && gring_self() ? -EINVAL : error);
+    return (int)api_result(error == -EPERM && hub_running_task() ? -EINVAL : error);
 }
 
 gring_co_state gring_co_status(const gring_co *co)

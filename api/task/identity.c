@@ -13,7 +13,7 @@ gring_hub *gring_hub_self(void)
 
 gring_task *gring_self(void)
 {
-    return hub_self() ? hub_self()->running : NULL;
+    return hub_running_task();
 }
 
 uint64_t gring_task_id(const gring_task *task)

@@ -4,7 +4,6 @@
 #include "runtime/runtime.h"
 
 #include <greenring/local.h>
-#include <greenring/task.h>
 
 int gring_key_create(gring_key *key, void (*dtor)(void *value), unsigned flags)
 {
@@ -20,14 +19,14 @@ int gring_key_delete(gring_key key)
 
 void *gring_key_get(gring_key key)
 {
-    struct gring_task *task = gring_self();
+    struct gring_task *task = hub_running_task();
 
     return task ? local_get(task, key) : NULL;
 }
 
 int gring_key_set(gring_key key, void *value)
 {
-    struct gring_task *task = gring_self();
+    struct gring_task *task = hub_running_task();
 
     return (int)api_result(task ? local_set(task, key, value) : runtime_no_hub());
 }

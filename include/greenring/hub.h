@@ -62,7 +62,8 @@ GRING_API int gring_run_with(const gring_config *config, gring_fn fn, void *arg,
  * gring_sleep_until and gring_yield do gring_init(NULL) by themselves while the process has no
  * runtime. status: as gring_run. */
 GRING_API int gring_init(const gring_config *config);
-/* Ends the other tasks as described above, then the runtime. EPERM: not the main task. [park] */
+/* Ends the other tasks as described above, then the runtime. EPERM: not the main task, or in a
+ * coroutine of it. [park] */
 GRING_API int gring_fini(void);
 
 /* of the library loaded; compare with GRING_VERSION [any] */

@@ -72,7 +72,7 @@ GRING_API int gring_unlink(gring_task *t, gring_link_fn cb, void *arg);
 
 /* ---- ending ----------------------------------------------------------------
  * `return gring_fail(errno);` - ends with that code. Returns NULL. A failure that nobody waits
- * for is logged once. */
+ * for is logged once. In a coroutine it is that one's code (greenring/co.h). */
 GRING_API void *gring_fail(int err);
 /* Leaves all shields, closes this task's scopes innermost first ([park]), stops its deadlines,
  * then ends it here. C frames are not unwound: cleanup attributes do not run, and gring_timers

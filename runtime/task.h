@@ -206,8 +206,8 @@ void task_drop(struct gring_task *task);
 /* The same by whoever was given one: CHECKs that it is theirs. */
 void task_give_back(struct gring_task *task);
 
-/* The running task, or its running coroutine, fails with this code; in the child of a fork, where there is none, the
- * process will. */
+/* The running task, or its running coroutine, fails with this code; in the child of a fork, where
+ * there is none, the process will. */
 void task_fail(int code);
 int task_orphan_code(void);
 

@@ -65,7 +65,8 @@ GRING_API gring_co_state gring_co_status(const gring_co *c);
 /* The frames of a suspended one are abandoned, not unwound: what they own is lost. Its children
  * become its parent's. NULL is fine.
  * status: EBUSY it is running, or an ancestor of the running one that has not ended, or has a
- * deadline, a shield or a scope open; EPERM another task's; EINVAL a generator's: gring_gen_free. */
+ * deadline, a shield or a scope open; EPERM another task's; EINVAL a generator's, which
+ * gring_gen_free frees. */
 GRING_API int gring_co_free(gring_co *c);
 
 /* ---- generators ---------------------------------------------------------------

@@ -909,7 +909,7 @@ Test(co_deadline, left_open_by_a_coroutines_function_is_caught)
 
 Test(co_deadline, stopped_by_another_coroutine_is_caught)
 {
-    must_be_caught(stop_the_childs, "by a coroutine that did not start it");
+    must_be_caught(stop_the_childs, "is another coroutine's");
     must_be_caught(stop_the_parents, "not this coroutine's");
 }
 

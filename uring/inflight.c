@@ -135,6 +135,6 @@ void inflight_end_close(struct ops *ops, int fd)
     if (!entry)
         return;
     CHECK(!entry->ops);
-    *entry = (struct descriptor){ 0 };
+    *entry = (struct descriptor){ .close_count = (uint16_t)(entry->close_count + 1) };
     mark_used(fd, false);
 }

@@ -39,6 +39,7 @@ struct descriptor {
     bool is_socket;     /* hint: a send works here */
     bool is_seekable;   /* hint: it has a file position */
     bool seems_drained; /* hint: the last receive left nothing behind */
+    uint16_t close_count; /* of this number: who comes back to it sees whether it is still the same */
 };
 
 struct inflight {

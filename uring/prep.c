@@ -61,19 +61,53 @@ void prep_writev(struct op *op, int fd, const struct iovec *iov, int count, off_
     set_vector(op, iov, count, offset, flags);
 }
 
-void prep_openat(struct op *op, int dir, const char *path, int flags, mode_t mode)
-{
-    struct io_uring_sqe *sqe = begin(op, IORING_OP_OPENAT, dir, 0);
-
-    op->on_descriptor = false; /* the kernel holds its own reference to the directory */
-    sqe->addr = (uint64_t)(uintptr_t)path;
-    sqe->len = mode;
-    sqe->open_flags = (uint32_t)flags;
-}
-
 void prep_fsync(struct op *op, int fd, unsigned flags)
 {
     begin(op, IORING_OP_FSYNC, fd, 0)->fsync_flags = flags;
+}
+
+void prep_sync_file_range(struct op *op, int fd, off_t offset, uint32_t size, unsigned flags)
+{
+    struct io_uring_sqe *sqe = begin(op, IORING_OP_SYNC_FILE_RANGE, fd, 0);
+
+    sqe->off = (uint64_t)offset;
+    sqe->len = size;
+    sqe->sync_range_flags = flags;
+}
+
+void prep_fadvise(struct op *op, int fd, off_t offset, uint32_t size, int advice)
+{
+    struct io_uring_sqe *sqe = begin(op, IORING_OP_FADVISE, fd, 0);
+
+    sqe->off = (uint64_t)offset;
+    sqe->len = size;
+    sqe->fadvise_advice = (uint32_t)advice;
+}
+
+void prep_fallocate(struct op *op, int fd, int mode, off_t offset, off_t size)
+{
+    struct io_uring_sqe *sqe = begin(op, IORING_OP_FALLOCATE, fd, 0);
+
+    sqe->off = (uint64_t)offset;
+    sqe->addr = (uint64_t)size;
+    sqe->len = (uint32_t)mode;
+}
+
+void prep_ftruncate(struct op *op, int fd, off_t size)
+{
+    begin(op, OPCODE_FTRUNCATE, fd, 0)->off = (uint64_t)size;
+}
+
+void prep_splice(struct op *op, int in_fd, off_t in_offset, int out_fd, off_t out_offset,
+                 uint32_t size, unsigned flags)
+{
+    struct io_uring_sqe *sqe = begin(op, IORING_OP_SPLICE, out_fd, 0);
+
+    sqe->splice_fd_in = in_fd;
+    sqe->splice_off_in = (uint64_t)in_offset;
+    sqe->off = (uint64_t)out_offset;
+    sqe->len = size;
+    sqe->splice_flags = flags;
 }
 
 void prep_recv(struct op *op, int fd, void *buf, size_t size, int flags)
@@ -119,4 +153,71 @@ void prep_nop(struct op *op)
 {
     begin(op, IORING_OP_NOP, -1, 0);
     op->on_descriptor = false;
+}
+
+/* ---- by name --------------------------------------------------------------------------------- */
+
+static struct io_uring_sqe *begin_path(struct op *op, unsigned opcode, int dir, const char *path)
+{
+    struct io_uring_sqe *sqe = begin(op, opcode, dir, 0);
+
+    op->on_descriptor = false;
+    sqe->addr = (uint64_t)(uintptr_t)path;
+    return sqe;
+}
+
+static struct io_uring_sqe *begin_two_paths(struct op *op, unsigned opcode, int from_dir,
+                                            const char *from, int to_dir, const char *to)
+{
+    struct io_uring_sqe *sqe = begin_path(op, opcode, from_dir, from);
+
+    sqe->len = (uint32_t)to_dir;
+    sqe->addr2 = (uint64_t)(uintptr_t)to;
+    return sqe;
+}
+
+void prep_openat(struct op *op, int dir, const char *path, int flags, mode_t mode)
+{
+    struct io_uring_sqe *sqe = begin_path(op, IORING_OP_OPENAT, dir, path);
+
+    sqe->len = mode;
+    sqe->open_flags = (uint32_t)flags;
+}
+
+void prep_statx(struct op *op, int dir, const char *path, int flags, unsigned mask,
+                struct statx *status)
+{
+    struct io_uring_sqe *sqe = begin_path(op, IORING_OP_STATX, dir, path);
+
+    sqe->len = mask;
+    sqe->off = (uint64_t)(uintptr_t)status;
+    sqe->statx_flags = (uint32_t)flags;
+}
+
+void prep_renameat(struct op *op, int from_dir, const char *from, int to_dir, const char *to,
+                   unsigned flags)
+{
+    begin_two_paths(op, IORING_OP_RENAMEAT, from_dir, from, to_dir, to)->rename_flags = flags;
+}
+
+void prep_unlinkat(struct op *op, int dir, const char *path, int flags)
+{
+    begin_path(op, IORING_OP_UNLINKAT, dir, path)->unlink_flags = (uint32_t)flags;
+}
+
+void prep_mkdirat(struct op *op, int dir, const char *path, mode_t mode)
+{
+    begin_path(op, IORING_OP_MKDIRAT, dir, path)->len = mode;
+}
+
+void prep_linkat(struct op *op, int from_dir, const char *from, int to_dir, const char *to,
+                 int flags)
+{
+    begin_two_paths(op, IORING_OP_LINKAT, from_dir, from, to_dir, to)->hardlink_flags =
+        (uint32_t)flags;
+}
+
+void prep_symlinkat(struct op *op, const char *target, int dir, const char *path)
+{
+    begin_path(op, IORING_OP_SYMLINKAT, dir, target)->addr2 = (uint64_t)(uintptr_t)path;
 }

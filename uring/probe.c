@@ -23,6 +23,7 @@ static const char *const names[FEATURE_COUNT] = {
     [FEATURE_NO_IOWAIT] = "no_iowait",
     [FEATURE_GUARD_INSTALL] = "guard_install",
     [FEATURE_RWF_NOSIGNAL] = "rwf_nosignal",
+    [FEATURE_FTRUNCATE] = "ftruncate",
 };
 
 static pthread_once_t denied_once = PTHREAD_ONCE_INIT;

@@ -25,6 +25,8 @@ enum feature {
     FEATURE_GUARD_INSTALL,
     /* "rwf_nosignal"     writes that raise no SIGPIPE                  6.18 */
     FEATURE_RWF_NOSIGNAL,
+    /* "ftruncate"        cuts files without a thread of ours           6.9  */
+    FEATURE_FTRUNCATE,
     FEATURE_COUNT
 };
 

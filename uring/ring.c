@@ -31,10 +31,13 @@ static const unsigned needed_features = IORING_FEAT_NODROP | IORING_FEAT_SUBMIT_
                                         IORING_FEAT_EXT_ARG;
 
 static const uint8_t needed_opcodes[] = {
-    IORING_OP_READ,    IORING_OP_WRITE,   IORING_OP_READV,    IORING_OP_WRITEV,
-    IORING_OP_FSYNC,   IORING_OP_OPENAT,  IORING_OP_CLOSE,    IORING_OP_SEND,
-    IORING_OP_RECV,    IORING_OP_SENDMSG, IORING_OP_RECVMSG,  IORING_OP_ACCEPT,
-    IORING_OP_CONNECT, IORING_OP_STATX,   IORING_OP_POLL_ADD, IORING_OP_ASYNC_CANCEL,
+    IORING_OP_READ,      IORING_OP_WRITE,   IORING_OP_READV,    IORING_OP_WRITEV,
+    IORING_OP_FSYNC,     IORING_OP_OPENAT,  IORING_OP_CLOSE,    IORING_OP_SEND,
+    IORING_OP_RECV,      IORING_OP_SENDMSG, IORING_OP_RECVMSG,  IORING_OP_ACCEPT,
+    IORING_OP_CONNECT,   IORING_OP_STATX,   IORING_OP_POLL_ADD, IORING_OP_ASYNC_CANCEL,
+    IORING_OP_SPLICE,    IORING_OP_FADVISE, IORING_OP_RENAMEAT, IORING_OP_SYNC_FILE_RANGE,
+    IORING_OP_LINKAT,    IORING_OP_MKDIRAT, IORING_OP_UNLINKAT, IORING_OP_FALLOCATE,
+    IORING_OP_SYMLINKAT,
 };
 
 static unsigned cq_entries(unsigned sq_entries)
@@ -83,13 +86,17 @@ static int set_up_best(struct ring *ring, unsigned entries)
     return error;
 }
 
-static bool has_needed_opcodes(struct ring *ring)
+/* The needed ones are all there, and `features` knows of those that are not needed. */
+static bool ask_opcodes(struct ring *ring)
 {
     struct io_uring_probe *probe = io_uring_get_probe_ring(&ring->uring);
     bool all = probe != NULL;
 
     for (unsigned index = 0; all && index < sizeof needed_opcodes; index++)
         all = io_uring_opcode_supported(probe, needed_opcodes[index]);
+    if (all && !feature_denied(FEATURE_FTRUNCATE) &&
+        io_uring_opcode_supported(probe, OPCODE_FTRUNCATE))
+        ring->features |= 1u << FEATURE_FTRUNCATE;
     io_uring_free_probe(probe);
     return all;
 }
@@ -136,7 +143,7 @@ int ring_open(struct ring *ring, unsigned entries)
         refusal_report(error);
         return error;
     }
-    if (~ring->uring.features & needed_features || !has_needed_opcodes(ring)) {
+    if (~ring->uring.features & needed_features || !ask_opcodes(ring)) {
         refusal_report(-ENOSYS);
         io_uring_queue_exit(&ring->uring);
         return -ENOSYS;

@@ -16,6 +16,9 @@
 #include <liburing.h>
 #include <stdbool.h>
 
+/* Newer than liburing 2.3's header. */
+enum { OPCODE_FTRUNCATE = 55 };
+
 struct ring {
     struct io_uring uring;
     unsigned features;    /* 1 << enum feature, those in force */

@@ -165,12 +165,9 @@ int offload_start(struct gring_hub *hub, struct offload_job *job, enum offload_c
     return has_thread ? 0 : -EAGAIN;
 }
 
-/* Queued: taken back. Running: its thread will discard it. Finished: its mail is under way, and
- * discards it. */
-void offload_abandon(struct offload_job *job)
+bool offload_take_back(struct offload_job *job)
 {
     struct class *class = &classes[job->class_index];
-    struct gring_hub *hub = job->hub;
     bool was_queued;
 
     pthread_mutex_lock(&class->lock);
@@ -178,14 +175,29 @@ void offload_abandon(struct offload_job *job)
     if (was_queued) {
         list_unlink(&job->link);
         class->queue_length--;
-    } else if (!job->finished) {
-        class->orphan_count++;
+        job->hub->offload_count--;
     }
-    hub->offload_count -= !job->finished;
+    pthread_mutex_unlock(&class->lock);
+    return was_queued;
+}
+
+/* Queued: taken back. Running: its thread will discard it. Finished: its mail is under way, and
+ * discards it. */
+void offload_abandon(struct offload_job *job)
+{
+    struct class *class = &classes[job->class_index];
+
+    if (offload_take_back(job)) {
+        job->discard(job);
+        return;
+    }
+    pthread_mutex_lock(&class->lock);
+    if (!job->finished) {
+        class->orphan_count++;
+        job->hub->offload_count--;
+    }
     job->abandoned = true;
     pthread_mutex_unlock(&class->lock);
-    if (was_queued)
-        job->discard(job);
 }
 
 int offload_thread_count(void)

@@ -1,13 +1,14 @@
 /*
- * Threads for what cannot be asked of the kernel without blocking: name look-ups, and opening
- * what waits (a FIFO).
+ * Threads for what cannot be asked of the kernel without blocking: name look-ups, opening what waits
+ * (a FIFO), and calls on files that have no opcode.
  *
  *    hub: offload_start ──► queue ──► thread: job->run ──► mail ──► hub: job->on_done
  *                                         └── abandoned meanwhile ──► thread: job->discard
  *
  * A job belongs to the pool from offload_start until on_done, which runs on the hub's loop; or,
  * if it was abandoned, until discard, on whatever thread is at hand. So whoever waits can leave
- * at any moment: a job owns all its memory.
+ * at any moment: a job owns all its memory. One that is only ever taken back before it begins, and
+ * awaited from then on, may lie on the stack of who waits.
  *
  * Each class has threads of its own, so that a full one does not starve another. They are made
  * as they are needed, up to the class's limit, block all signals, and end at offload_stop, which
@@ -39,6 +40,10 @@ struct offload_job {
 
 /* On the hub's thread. -EAGAIN: not even one thread could be made; nothing was begun. */
 int offload_start(struct gring_hub *hub, struct offload_job *job, enum offload_class class_index);
+
+/* On the hub's thread. True: it had not begun, and is the caller's again; neither on_done nor discard
+ * will come. False: it has begun, on_done follows. */
+bool offload_take_back(struct offload_job *job);
 
 /* On the hub's thread: nobody waits for it any more; on_done will not come, discard will. */
 void offload_abandon(struct offload_job *job);

@@ -1,9 +1,11 @@
 /* Files and other descriptors: the calls that map to one op. */
 #include "api/io/await.h"
+#include "api/io/position.h"
 #include "api/result.h"
 #include "runtime/hub.h"
 
 #include <greenring/io.h>
+#include <greenring/task.h>
 #include <unistd.h>
 
 ssize_t gring_read(int fd, void *buf, size_t size)
@@ -16,26 +18,6 @@ ssize_t gring_read(int fd, void *buf, size_t size)
     return api_result(await(&op, "read"));
 }
 
-/* POSIX has no positions on pipes and sockets; the ring would ignore the offset there. The hint
- * saves the question. */
-static int check_position(int fd, off_t offset)
-{
-    struct descriptor *entry = inflight_at(&hub_self()->ops.inflight, fd);
-    int saved_errno = errno;
-
-    if (offset < 0)
-        return -EINVAL; /* to the ring, -1 would mean the file position */
-    if (!entry || entry->is_seekable)
-        return 0;
-    entry->is_seekable = lseek(fd, 0, SEEK_CUR) >= 0;
-    if (!entry->is_seekable && errno == ESPIPE) {
-        errno = saved_errno;
-        return -ESPIPE;
-    }
-    errno = saved_errno;
-    return 0;
-}
-
 ssize_t gring_pread(int fd, void *buf, size_t size, off_t offset)
 {
     struct op op;
@@ -43,7 +25,7 @@ ssize_t gring_pread(int fd, void *buf, size_t size, off_t offset)
 
     if (!hub_self())
         return pread(fd, buf, size, offset);
-    error = check_position(fd, offset);
+    error = position_check(fd, offset);
     if (error < 0)
         return api_result(error);
     prep_read(&op, fd, buf, size, offset);
@@ -57,29 +39,88 @@ ssize_t gring_pwrite(int fd, const void *buf, size_t size, off_t offset)
 
     if (!hub_self())
         return pwrite(fd, buf, size, offset);
-    error = check_position(fd, offset);
+    error = position_check(fd, offset);
     if (error < 0)
         return api_result(error);
     prep_write(&op, fd, buf, size, offset);
     return api_result(await(&op, "pwrite"));
 }
 
-ssize_t gring_readv(int fd, const struct iovec *iov, int count)
-{
-    struct op op;
+/* ---- vectors --------------------------------------------------------------------------------- */
 
-    if (!hub_self())
-        return readv(fd, iov, count);
-    prep_readv(&op, fd, iov, count, -1, 0);
-    return api_result(await(&op, "readv"));
+/* A hint that the ring refuses, unless it is one that polls for completions. */
+static int ring_flags(int flags)
+{
+    return flags & ~RWF_HIPRI;
 }
 
-int gring_fsync(int fd)
+/* Offset -1 is the position here, as in preadv2(2). */
+static int offset_check(int fd, off_t offset)
+{
+    return offset == -1 ? 0 : position_check(fd, offset);
+}
+
+static int read_vector(int fd, const struct iovec *iov, int count, off_t offset, int flags,
+                       const char *what)
 {
     struct op op;
+    int error = offset_check(fd, offset);
 
-    if (!hub_self())
-        return fsync(fd);
-    prep_fsync(&op, fd, 0);
-    return (int)api_result(await(&op, "fsync"));
+    if (error < 0)
+        return error;
+    prep_readv(&op, fd, iov, count, offset, ring_flags(flags));
+    return await(&op, what);
+}
+
+static size_t total_bytes(const struct iovec *iov, int count)
+{
+    size_t total = 0;
+
+    for (int index = 0; index < count; index++)
+        total += iov[index].iov_len;
+    return total;
+}
+
+static int write_vector(int fd, const struct iovec *iov, int count, off_t offset, int flags,
+                        const char *what)
+{
+    off_t before = offset == -1 ? position_of(fd) : -1;
+    struct op op;
+    int result = offset_check(fd, offset);
+
+    if (result < 0)
+        return result;
+    prep_writev(&op, fd, iov, count, offset, ring_flags(flags));
+    result = await(&op, what);
+    if (result > 0)
+        position_repair(fd, before, result, total_bytes(iov, count), flags & RWF_APPEND);
+    return result;
+}
+
+ssize_t gring_readv(int fd, const struct iovec *iov, int count)
+{
+    return hub_self() ? api_result(read_vector(fd, iov, count, -1, 0, "readv"))
+                      : readv(fd, iov, count);
+}
+
+ssize_t gring_writev(int fd, const struct iovec *iov, int count)
+{
+    return hub_self() ? api_result(write_vector(fd, iov, count, -1, 0, "writev"))
+                      : writev(fd, iov, count);
+}
+
+/* With RWF_NOWAIT the system calls themselves do not wait, and need no ring; a loop of them must not
+ * keep the hub to itself. */
+ssize_t gring_preadv2(int fd, const struct iovec *iov, int count, off_t offset, int flags)
+{
+    if (hub_self() && !(flags & RWF_NOWAIT))
+        return api_result(read_vector(fd, iov, count, offset, flags, "preadv2"));
+    return gring_checkpoint() < 0 ? -1 : preadv2(fd, iov, count, offset, flags);
+}
+
+ssize_t gring_pwritev2(int fd, const struct iovec *iov, int count, off_t offset, int flags)
+{
+    if (hub_self() && !(flags & RWF_NOWAIT))
+        return api_result(write_vector(fd, iov, count, offset, flags, "pwritev2"));
+    return gring_checkpoint() < 0 ? -1 : pwritev2(fd, iov, count, offset, flags);
 }

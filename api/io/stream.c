@@ -1,9 +1,9 @@
 /* Transfers of all the bytes: write(2)'s own promise on pipes and sockets, and the _full calls. */
 #include "api/io/await.h"
+#include "api/io/position.h"
 #include "api/result.h"
 #include "runtime/hub.h"
 
-#include <fcntl.h>
 #include <greenring/io.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -58,33 +58,6 @@ ssize_t gring_read_full(int fd, void *buf, size_t size, size_t *done)
 
 /* ---- write ----------------------------------------------------------------------------------- */
 
-/*
- * A short write to a regular file (no space, a size limit) may leave the file position where it
- * was: on Linux 6.18 the ring's WRITE does. So whoever writes at the position remembers it and
- * sets it right; streams have none.
- */
-static off_t position_before(int fd)
-{
-    int saved_errno = errno;
-    off_t position = lseek(fd, 0, SEEK_CUR);
-
-    errno = saved_errno;
-    return position;
-}
-
-static void repair_position(int fd, off_t position, int written, size_t size)
-{
-    int saved_errno = errno;
-
-    if (position < 0 || written <= 0 || (size_t)written >= size)
-        return;
-    if (fcntl(fd, F_GETFL) & O_APPEND)
-        lseek(fd, 0, SEEK_END);
-    else
-        lseek(fd, position + written, SEEK_SET);
-    errno = saved_errno;
-}
-
 static int write_some(int fd, char *buf, size_t size)
 {
     struct op op;
@@ -95,10 +68,10 @@ static int write_some(int fd, char *buf, size_t size)
 
 static int write_some_of_file(int fd, char *buf, size_t size)
 {
-    off_t position = position_before(fd);
+    off_t position = position_of(fd);
     int result = write_some(fd, buf, size);
 
-    repair_position(fd, position, result, size);
+    position_repair(fd, position, result, size, false);
     return result;
 }
 
@@ -127,35 +100,10 @@ ssize_t gring_write(int fd, const void *buf, size_t size)
 
     if (!hub_self())
         return write(fd, buf, size);
-    if (wanted == 0 || position_before(fd) >= 0)
+    if (wanted == 0 || position_of(fd) >= 0)
         return api_result(write_some_of_file(fd, bytes, wanted));
     error = write_until_interrupted(fd, bytes, wanted, &moved);
     return api_result(error < 0 && moved == 0 ? error : (ssize_t)moved);
-}
-
-static size_t total_bytes(const struct iovec *iov, int count)
-{
-    size_t total = 0;
-
-    for (int index = 0; index < count; index++)
-        total += iov[index].iov_len;
-    return total;
-}
-
-ssize_t gring_writev(int fd, const struct iovec *iov, int count)
-{
-    struct op op;
-    off_t position;
-    int result;
-
-    if (!hub_self())
-        return writev(fd, iov, count);
-    position = position_before(fd);
-    prep_writev(&op, fd, iov, count, -1, 0);
-    result = await(&op, "writev");
-    if (result > 0)
-        repair_position(fd, position, result, total_bytes(iov, count));
-    return api_result(result);
 }
 
 /* ---- write, all of it, without a signal ------------------------------------------------------ */
@@ -194,7 +142,7 @@ static bool is_socket(int fd)
 /* Signals come from pipes only: what has a position is written plainly, and repaired. */
 static transfer_fn silent_writer(int fd)
 {
-    if (position_before(fd) >= 0)
+    if (position_of(fd) >= 0)
         return write_some_of_file;
     return probe_rwf_nosignal() ? write_some_silently : write_some;
 }

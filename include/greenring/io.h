@@ -17,8 +17,10 @@
 #ifndef GRING_IO_H
 #define GRING_IO_H
 #include <greenring/base.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 GRING_BEGIN
+struct statx;
 GRING_API ssize_t gring_read(int fd, void *buf, size_t n); /* read(2) */
 /* write(2): on pipes and sockets until all is written, or an interruption or error after
  * progress. */
@@ -28,6 +30,10 @@ GRING_API ssize_t gring_readv(int fd, const struct iovec *iov, int n); /* readv(
 GRING_API ssize_t gring_writev(int fd, const struct iovec *iov, int n);
 GRING_API ssize_t gring_pread(int fd, void *buf, size_t n, off_t off); /* pread(2) */
 GRING_API ssize_t gring_pwrite(int fd, const void *buf, size_t n, off_t off);
+/* preadv2(2), pwritev2(2). Offset -1: at the file position. RWF_NOWAIT is the one flag with which
+ * nothing waits: EAGAIN then, at once. */
+GRING_API ssize_t gring_preadv2(int fd, const struct iovec *iov, int n, off_t off, int flags);
+GRING_API ssize_t gring_pwritev2(int fd, const struct iovec *iov, int n, off_t off, int flags);
 /* All n bytes: n; less at end of file; -1 with *done (may be NULL) bytes moved. write_full
  * raises no SIGPIPE on sockets (they are written with MSG_NOSIGNAL), nor elsewhere where the
  * kernel has RWF_NOSIGNAL (Linux 6.18). */
@@ -43,6 +49,58 @@ GRING_API int gring_close(int fd);
 /* dup2(2). What is in flight on `to` ends as by gring_close. A plain dup2(2) would leave it waiting
  * on the former file. [park][any] */
 GRING_API int gring_dup2(int from, int to);
+
+/* ---- a file's bytes on the device, its size and space ---- */
+
 GRING_API int gring_fsync(int fd); /* fsync(2) */
+GRING_API int gring_fdatasync(int fd);
+GRING_API int gring_sync_file_range(int fd, off_t off, off_t n, unsigned flags);
+GRING_API int gring_ftruncate(int fd, off_t size); /* ftruncate(2) */
+GRING_API int gring_fallocate(int fd, int mode, off_t off, off_t n);
+/* posix_fadvise(2), but the error is in errno as everywhere here */
+GRING_API int gring_fadvise(int fd, off_t off, off_t n, int advice);
+
+/* ---- what a file is, and its names ---- */
+
+/* statx(2), stat(2). With AT_EMPTY_PATH and "" they ask about `dir` itself, as fstat(2). */
+GRING_API int gring_statx(int dir, const char *path, int flags, unsigned mask,
+                          struct statx *status);
+GRING_API int gring_stat(const char *path, struct stat *status);
+GRING_API int gring_lstat(const char *path, struct stat *status);
+GRING_API int gring_fstatat(int dir, const char *path, struct stat *status, int flags);
+GRING_API int gring_rename(const char *from, const char *to); /* rename(2) */
+GRING_API int gring_renameat2(int from_dir, const char *from, int to_dir, const char *to,
+                              unsigned flags);
+/* unlinkat(2), linkat(2): gring_link and gring_unlink are the tasks' (greenring/task.h) */
+GRING_API int gring_unlinkat(int dir, const char *path, int flags);
+GRING_API int gring_linkat(int from_dir, const char *from, int to_dir, const char *to, int flags);
+GRING_API int gring_symlinkat(const char *target, int dir, const char *path);
+GRING_API int gring_mkdir(const char *path, mode_t mode);
+GRING_API int gring_mkdirat(int dir, const char *path, mode_t mode);
+/* getdents64(2): an interruption that comes while it runs waits for its end */
+GRING_API ssize_t gring_getdents64(int fd, void *buf, size_t n);
+
+/* flock(2). LOCK_UN never fails for a kill or deadline. Who waits asks again after pauses of 1 ms to
+ * 64 ms: there is no queue, and a stream of shared locks can keep an exclusive one waiting.
+ * EBADF: closed by gring_close meanwhile. On a network file system each try is a system call that
+ * asks the server. */
+GRING_API int gring_flock(int fd, int op);
+
+/* ---- between descriptors, without a copy of ours ---- */
+
+/* splice(2), of pipes with files and sockets. Waits until there is something, and room for it;
+ * moves as much as goes at once. SPLICE_F_NONBLOCK: EAGAIN instead of waiting, also on a blocking
+ * socket. Raises no SIGPIPE. */
+GRING_API ssize_t gring_splice(int in, off_t *in_off, int out, off_t *out_off, size_t n,
+                               unsigned flags);
+/* sendfile(2), into any descriptor. All n bytes, unless the file ends, or an interruption or error
+ * comes after progress: then the count, and what was not sent is still in the file. Uses a pipe of
+ * its own, hence EMFILE and ENFILE. From file to file gring_copy_file_range is cheaper. Raises no
+ * SIGPIPE. */
+GRING_API ssize_t gring_sendfile(int out, int in, off_t *off, size_t n);
+/* copy_file_range(2), in steps of 16 MiB: an interruption between two of them ends it, with the count
+ * if there was progress. */
+GRING_API ssize_t gring_copy_file_range(int in, off_t *in_off, int out, off_t *out_off, size_t n,
+                                        unsigned flags);
 GRING_END
 #endif

@@ -21,7 +21,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { SPLICE_MAX = 0x7ffff000, ROOM_MIN = 4096, ROOM_SHARE = 4, NO_OFFSET = -1 };
+enum {
+    SPLICE_MAX = 0x7ffff000, /* as splice(2): no call moves more */
+    ROOM_MIN = 4096,
+    ROOM_SHARE = 4,
+    NO_OFFSET = -1,
+    KNOWN_FLAGS = SPLICE_F_MOVE | SPLICE_F_NONBLOCK | SPLICE_F_MORE | SPLICE_F_GIFT
+};
 
 /* ---- one splice ------------------------------------------------------------------------------ */
 
@@ -39,6 +45,40 @@ static size_t room_of(int fd)
     return bytes / ROOM_SHARE > ROOM_MIN ? (size_t)(bytes / ROOM_SHARE) : ROOM_MIN;
 }
 
+/* One splice, as splice(2) has it, but for the offsets: NO_OFFSET is its NULL. */
+struct transfer {
+    int in, out;
+    off_t in_offset, out_offset;
+    size_t size;
+    unsigned flags;
+};
+
+static bool is_pipe(int fd)
+{
+    return fcntl(fd, F_GETPIPE_SZ) >= 0;
+}
+
+static bool is_open_for(int fd, int other_mode)
+{
+    int flags = fcntl(fd, F_GETFL);
+
+    return flags >= 0 && !(flags & O_PATH) && (flags & O_ACCMODE) != other_mode;
+}
+
+static int find_mistake(const struct transfer *transfer)
+{
+    bool in_pipe = is_pipe(transfer->in), out_pipe = is_pipe(transfer->out);
+
+    if (!is_open_for(transfer->in, O_WRONLY) || !is_open_for(transfer->out, O_RDONLY))
+        return -EBADF;
+    if (transfer->flags & ~(unsigned)KNOWN_FLAGS || (!in_pipe && !out_pipe))
+        return -EINVAL;
+    if ((in_pipe && transfer->in_offset != NO_OFFSET) ||
+        (out_pipe && transfer->out_offset != NO_OFFSET))
+        return -ESPIPE;
+    return 0;
+}
+
 static int await_ready(const struct pollfd *end)
 {
     struct op op;
@@ -51,43 +91,51 @@ static int await_ready(const struct pollfd *end)
     return result < 0 ? result : 0;
 }
 
-/* Until the source has something, or its end, and the target has room. -EAGAIN: not now, and the
- * caller does not want to wait. */
-static int await_both(int in, int out, unsigned flags)
+/* What the kernel would refuse must not wait first. */
+static int await_unready(const struct transfer *transfer, const struct pollfd ends[2])
 {
-    struct pollfd ends[] = { { .fd = in, .events = POLLIN }, { .fd = out, .events = POLLOUT } };
-    int ready = poll(ends, 2, 0), error;
+    int saved_errno = errno;
+    int error = find_mistake(transfer);
 
-    if (ready == 2)
-        return 0;
-    if (flags & SPLICE_F_NONBLOCK)
-        return -EAGAIN;
-    error = await_ready(&ends[0]);
+    errno = saved_errno;
+    if (error == 0 && transfer->flags & SPLICE_F_NONBLOCK)
+        error = -EAGAIN;
+    if (error == 0)
+        error = await_ready(&ends[0]);
     return error < 0 ? error : await_ready(&ends[1]);
 }
 
-static int splice_now(int in, off_t in_offset, int out, off_t out_offset, size_t size,
-                      unsigned flags)
+/* Until the source has something, or its end, and the target has room. -EAGAIN: not now, and the
+ * caller does not want to wait. */
+static int await_both(const struct transfer *transfer)
+{
+    struct pollfd ends[] = { { .fd = transfer->in, .events = POLLIN },
+                             { .fd = transfer->out, .events = POLLOUT } };
+
+    return poll(ends, 2, 0) == 2 ? 0 : await_unready(transfer, ends);
+}
+
+static int splice_now(const struct transfer *transfer)
 {
     struct op op;
 
-    prep_splice(&op, in, in_offset, out, out_offset, (uint32_t)size, flags | SPLICE_F_NONBLOCK);
+    prep_splice(&op, transfer->in, transfer->in_offset, transfer->out, transfer->out_offset,
+                (uint32_t)transfer->size, transfer->flags | SPLICE_F_NONBLOCK);
     return await(&op, "splice");
 }
 
 /* Count, 0 at the end, -errno. */
-static int splice_some(int in, off_t in_offset, int out, off_t out_offset, size_t size,
-                       unsigned flags)
+static int splice_some(struct transfer transfer)
 {
-    size_t room = room_of(out);
+    size_t room = room_of(transfer.out);
     int result;
 
-    size = size < room ? size : room;
+    transfer.size = transfer.size < room ? transfer.size : room;
     do {
-        result = await_both(in, out, flags);
+        result = await_both(&transfer);
         if (result == 0)
-            result = splice_now(in, in_offset, out, out_offset, size, flags);
-    } while (result == -EAGAIN && !(flags & SPLICE_F_NONBLOCK));
+            result = splice_now(&transfer);
+    } while (result == -EAGAIN && !(transfer.flags & SPLICE_F_NONBLOCK));
     return result;
 }
 
@@ -108,12 +156,15 @@ static void advance(off_t *offset, int result)
 ssize_t gring_splice(int in, off_t *in_offset, int out, off_t *out_offset, size_t size,
                      unsigned flags)
 {
+    struct transfer transfer = { .in = in, .out = out, .flags = flags };
     int result;
 
     if (!hub_self() || size == 0)
         return splice(in, in_offset, out, out_offset, size, flags);
-    result = splice_some(in, offset_of(in_offset), out, offset_of(out_offset),
-                         size < SPLICE_MAX ? size : SPLICE_MAX, flags);
+    transfer.in_offset = offset_of(in_offset);
+    transfer.out_offset = offset_of(out_offset);
+    transfer.size = size < SPLICE_MAX ? size : SPLICE_MAX;
+    result = splice_some(transfer);
     advance(in_offset, result);
     advance(out_offset, result);
     return api_result(result);
@@ -140,11 +191,17 @@ struct sending {
 /* -errno, or whether all of it arrived. */
 static int drain(struct sending *sending, size_t filled)
 {
-    unsigned more = sending->left > filled ? SPLICE_F_MORE : 0;
+    struct transfer transfer = { .in = sending->pipe[0],
+                                 .in_offset = NO_OFFSET,
+                                 .out = sending->out,
+                                 .out_offset = NO_OFFSET,
+                                 .flags = sending->left > filled ? SPLICE_F_MORE : 0 };
 
     while (filled > 0) {
-        int count = splice_some(sending->pipe[0], NO_OFFSET, sending->out, NO_OFFSET, filled, more);
+        int count;
 
+        transfer.size = filled;
+        count = splice_some(transfer);
         if (count <= 0)
             return count;
         filled -= (size_t)count;
@@ -155,14 +212,24 @@ static int drain(struct sending *sending, size_t filled)
     return 1;
 }
 
+/* The pipe is empty: this waits for the device only. */
+static int fill(const struct sending *sending)
+{
+    struct transfer transfer = { .in = sending->in,
+                                 .in_offset = sending->offset,
+                                 .out = sending->pipe[1],
+                                 .out_offset = NO_OFFSET };
+
+    transfer.size = sending->left < sending->pipe_bytes ? sending->left : sending->pipe_bytes;
+    return splice_now(&transfer);
+}
+
 static int send_all(struct sending *sending)
 {
     int result = 1;
 
     while (sending->left > 0 && result > 0) {
-        size_t size = sending->left < sending->pipe_bytes ? sending->left : sending->pipe_bytes;
-
-        result = splice_now(sending->in, sending->offset, sending->pipe[1], NO_OFFSET, size, 0);
+        result = fill(sending);
         if (result > 0)
             result = drain(sending, (size_t)result);
     }

@@ -93,10 +93,10 @@ GRING_API int gring_flock(int fd, int op);
  * socket. Raises no SIGPIPE. */
 GRING_API ssize_t gring_splice(int in, off_t *in_off, int out, off_t *out_off, size_t n,
                                unsigned flags);
-/* sendfile(2), into any descriptor. All n bytes, unless the file ends, or an interruption or error
- * comes after progress: then the count, and what was not sent is still in the file. Uses a pipe of
- * its own, hence EMFILE and ENFILE. From file to file gring_copy_file_range is cheaper. Raises no
- * SIGPIPE. */
+/* sendfile(2). All n bytes, unless the file ends, or an interruption or error comes after progress:
+ * then the count, and what was not sent is still in the file. Into anything but a file it goes
+ * through a pipe of its own, hence EMFILE and ENFILE, and raises no SIGPIPE. Into a file it is made
+ * in steps as the next one. */
 GRING_API ssize_t gring_sendfile(int out, int in, off_t *off, size_t n);
 /* copy_file_range(2), in steps of 16 MiB: an interruption between two of them ends it, with the count
  * if there was progress. */

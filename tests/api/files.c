@@ -197,10 +197,8 @@ Everywhere(stat_gives_what_libc_gives_for_every_kind_of_file)
     static const char *const names[] = { "sparse",   "empty", "old",  "hard", "soft",
                                          "dangling", "loop",  "fifo", "dir",  "socket",
                                          "dir/.",    "old/",  "none", "" };
-    static const char *const paths[] = { "/",          "/dev/null",        "/dev/zero",
-                                         "/dev/tty",   "/dev/vda",         "/proc",
-                                         "/proc/self", "/sys/kernel",      "/proc/1/exe",
-                                         "/dev/shm",   "/proc/self/ns/net" };
+    static const char *const paths[] = { "/",        "/dev/null", "/dev/zero",   "/dev/tty",
+                                         "/dev/vda", "/proc",     "/sys/kernel", "/proc/1/exe" };
 
     leave_folder();
     mkdir(folder, 0700);
@@ -290,7 +288,7 @@ Everywhere(statx_gives_what_the_system_call_gives)
                         statx(AT_FDCWD, path, flags[flag], masks[mask], &theirs));
             cr_expect_eq(memcmp(&ours, &theirs, sizeof ours), 0, "mask %#x", masks[mask]);
         }
-    EXPECT_ERROR(gring_statx(AT_FDCWD, in_folder("file"), 0, STATX_ALL, NULL), EFAULT);
+    EXPECT_ERROR(gring_statx(AT_FDCWD, in_folder("file"), 0, STATX_ALL, (struct statx *)8), EFAULT);
 }
 
 /* ---- names ----------------------------------------------------------------------------------- */
@@ -620,7 +618,7 @@ Everywhere(getdents64_lists_what_is_there)
     EXPECT_ERROR(gring_getdents64(dir, buf, 8), EINVAL);
     EXPECT_ERROR(gring_getdents64(file, buf, sizeof buf), ENOTDIR);
     EXPECT_ERROR(gring_getdents64(-1, buf, sizeof buf), EBADF);
-    EXPECT_ERROR(gring_getdents64(dir, NULL, sizeof buf), EFAULT);
+    EXPECT_ERROR(gring_getdents64(dir, (void *)8, sizeof buf), EFAULT);
     close(file);
     close(dir);
 }

@@ -81,6 +81,7 @@ static double each(void (*read)(const struct reads *, unsigned), const struct re
         return each(function, &reads, readers);                                                    \
     }
 
+MEASURE(cached_1, read_by_tasks, cached, 1)
 MEASURE(cached_32, read_by_tasks, cached, 32)
 MEASURE(cached_128, read_by_tasks, cached, 128)
 MEASURE(cached_loop, read_by_loop, cached, 1)
@@ -154,6 +155,7 @@ static void compare_with_fio(void)
 static void *measure(void *arg)
 {
     const struct comparison comparisons[] = {
+        { "cached, one task", "a pread loop", cached_1, cached_loop, 0, 0 },
         { "cached, 32 tasks", "a pread loop", cached_32, cached_loop, 1.1, 0 },
         { "cached, 128 tasks", "a pread loop", cached_128, cached_loop, 1.1, 0 },
         { "cached, 128 tasks", "a raw ring, 128 in flight", cached_128, cached_ring, 0, 0 },
@@ -164,7 +166,7 @@ static void *measure(void *arg)
     };
 
     for (size_t index = 0; index < sizeof comparisons / sizeof comparisons[0]; index++)
-        if (direct.fd >= 0 || index < 4)
+        if (direct.fd >= 0 || index < 5)
             bench_compare(&comparisons[index]);
     compare_with_fio();
     return arg;

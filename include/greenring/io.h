@@ -9,6 +9,11 @@
  * wait all the same. gring_write raises SIGPIPE where write(2) would. Two tasks reading one
  * descriptor both get data; which gets which is not specified. At most 0x7ffff000 bytes move in
  * one transfer, as with read(2).
+ * The position of a file (read, write, readv, writev, and offset -1) is for one task at a time: two of
+ * them at it may get the same bytes, or write over each other's. Offsets (pread, pwrite) and O_APPEND
+ * are safe together. Calls on names look a directory up when the kernel begins: close `dir` when they
+ * have returned. On a file, what has begun runs to its end, which an interruption or gring_close
+ * awaits.
  * Close a descriptor that tasks have used with gring_close: its number's history is forgotten
  * there. close(2) itself may still block where it does (SO_LINGER, network file systems).
  * Buffers may be on the stack: they are in use until the call returns, not after.

@@ -156,6 +156,8 @@ static gring_task *start(gring_fn fn, void *arg)
     return task;
 }
 
+static int outcome, outcome_errno; /* of a call in another task */
+
 /* ---- stat ------------------------------------------------------------------------------------ */
 
 static void expect_same_stat(int dir, const char *path, int flags)
@@ -487,6 +489,42 @@ Everywhere(RWF_NOWAIT_does_not_wait)
     close(file);
 }
 
+static int empty_pipe[2];
+
+static void *read_vector_of_pipe(void *arg)
+{
+    char buf[8];
+    struct iovec part = { buf, sizeof buf };
+
+    outcome = (int)gring_preadv2(empty_pipe[0], &part, 1, -1, 0);
+    outcome_errno = errno;
+    return arg;
+}
+
+static void expect_read_to_end(int error)
+{
+    cr_expect_eq(outcome, -1);
+    cr_expect_eq(outcome_errno, error, "%s", strerror(outcome_errno));
+}
+
+FakeTimeTest(files, preadv2_that_waits_is_ended_by_a_kill_a_deadline_and_a_close)
+{
+    gring_task *task;
+
+    make_pipe(empty_pipe);
+    task = start(read_vector_of_pipe, NULL);
+    gring_kill(task);
+    gring_join(task, NULL);
+    expect_read_to_end(ECANCELED);
+    gring_within_do(0) read_vector_of_pipe(NULL);
+    expect_read_to_end(ETIMEDOUT);
+    task = start(read_vector_of_pipe, NULL);
+    gring_close(empty_pipe[0]);
+    gring_join(task, NULL);
+    expect_read_to_end(EBADF);
+    close(empty_pipe[1]);
+}
+
 /* ---- sync, size and space -------------------------------------------------------------------- */
 
 Everywhere(syncs_succeed_on_files_and_fail_as_the_system_calls)
@@ -643,8 +681,6 @@ Everywhere(flock_locks_and_unlocks)
     close(second);
     close(first);
 }
-
-static int outcome, outcome_errno;
 
 static void *lock_exclusively(void *fd)
 {
@@ -1290,6 +1326,49 @@ GreenTest(files, a_passed_deadline_begins_nothing)
     gring_join(gring_spawn(stat_late, NULL), NULL);
     cr_expect_eq(outcome, -1);
     cr_expect_eq(outcome_errno, ETIMEDOUT);
+}
+
+/* Nothing in between: the bytes are there and counted, or nothing was begun. */
+enum { COPIES = 200, COPY_BYTES = 5000 };
+
+static struct one_copy {
+    int in, out;
+    ssize_t result;
+} copies[COPIES];
+
+static void *copy_one(void *arg)
+{
+    struct one_copy *copy = arg;
+
+    copy->result = gring_copy_file_range(copy->in, NULL, copy->out, NULL, COPY_BYTES, 0);
+    return NULL;
+}
+
+GreenTest(files, kills_at_random_leave_each_copy_done_or_not_begun)
+{
+    uint64_t random = random_seed();
+    gring_task *tasks[COPIES];
+
+    for (int index = 0; index < COPIES; index++) {
+        copies[index].in = make_patterned(COPY_BYTES);
+        copies[index].out = make_file("", 0);
+        tasks[index] = gring_spawn(copy_one, &copies[index]);
+    }
+    gring_yield();
+    for (int kills = 0; kills < COPIES; kills++) {
+        gring_kill(tasks[random_next(&random) % COPIES]);
+        if (random_next(&random) % 16 == 0)
+            gring_yield();
+    }
+    for (int index = 0; index < COPIES; index++) {
+        struct one_copy *copy = &copies[index];
+        bool is_done = gring_join(tasks[index], NULL) == 0 || copy->result > 0;
+
+        cr_expect_eq(copy->result, is_done ? COPY_BYTES : -1);
+        cr_expect_eq(size_of(copy->out), is_done ? COPY_BYTES : 0);
+        close(copy->in);
+        close(copy->out);
+    }
 }
 
 /* ---- many ------------------------------------------------------------------------------------ */

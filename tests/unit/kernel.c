@@ -247,6 +247,19 @@ Test(kernel, readv_with_RWF_NOWAIT_says_EAGAIN)
     cr_assert_eq(ask(1), -EAGAIN);
 }
 
+Test(kernel, readv_with_RWF_HIPRI_is_refused_by_a_ring_that_does_not_poll)
+{
+    struct io_uring_sqe *sqe = sqe_for(1);
+    char byte;
+    struct iovec part = { &byte, 1 };
+    int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+
+    prep(sqe, IORING_OP_READV, fd, &part, 1, 0);
+    sqe->rw_flags = RWF_HIPRI;
+    cr_assert_eq(ask(1), -EINVAL);
+    close(fd);
+}
+
 Test(kernel, send_on_a_full_nonblocking_socket_waits)
 {
     int ends[2];
@@ -482,6 +495,74 @@ Test(kernel, enter_is_interrupted_by_a_signal_even_with_SA_RESTART)
     cr_assert_eq(io_uring_enter((unsigned)ring.ring_fd, 0, 1, IORING_ENTER_GETEVENTS, NULL),
                  -EINTR);
     cr_assert_gt(signal_count, 0);
+}
+
+/* ---- splice ---------------------------------------------------------------------------------- */
+
+static void splice_later(int in, int out, size_t size)
+{
+    struct io_uring_sqe *sqe = sqe_for(1);
+
+    prep(sqe, IORING_OP_SPLICE, out, NULL, (unsigned)size, (uint64_t)-1);
+    sqe->splice_fd_in = in;
+    sqe->splice_off_in = (uint64_t)-1;
+    sqe->splice_flags = SPLICE_F_NONBLOCK;
+}
+
+Test(kernel, splice_to_a_pipe_without_reader_is_EPIPE_without_a_signal)
+{
+    int from[2], to[2];
+
+    signal(SIGPIPE, count_signal);
+    make_pipe(from, 0);
+    make_pipe(to, 0);
+    cr_assert_eq(write(from[1], "x", 1), 1);
+    close(to[0]);
+    splice_later(from[0], to[1], 1);
+    cr_assert_eq(ask(1), -EPIPE);
+    cr_assert_eq(signal_count, 0);
+}
+
+static bool is_writable(int fd)
+{
+    struct pollfd end = { .fd = fd, .events = POLLOUT };
+
+    return poll(&end, 1, 0) == 1;
+}
+
+/* SPLICE_F_NONBLOCK is not for the socket: what does not wait is what there is room for. */
+static void expect_no_wait_until_full(int socket_fd, int send_buffer)
+{
+    static char bytes[1 << 16];
+    socklen_t length = sizeof send_buffer;
+    size_t size;
+    int ends[2];
+
+    make_pipe(ends, 0);
+    if (send_buffer)
+        setsockopt(socket_fd, SOL_SOCKET, SO_SNDBUF, &send_buffer, sizeof send_buffer);
+    getsockopt(socket_fd, SOL_SOCKET, SO_SNDBUF, &send_buffer, &length);
+    size = (size_t)send_buffer / 4 < sizeof bytes ? (size_t)send_buffer / 4 : sizeof bytes;
+    while (is_writable(socket_fd)) {
+        cr_assert_eq(write(ends[1], bytes, size), (ssize_t)size);
+        splice_later(ends[0], socket_fd, size);
+        cr_assert_eq(ask(1), (int)size, "with a send buffer of %d", send_buffer);
+    }
+    close(ends[0]);
+    close(ends[1]);
+}
+
+Test(kernel, splice_of_a_quarter_of_the_send_buffer_to_a_writable_socket_does_not_wait)
+{
+    const int send_buffers[] = { 8192, 32768, 1 << 18, 0 };
+    int ends[2];
+
+    for (size_t index = 0; index < sizeof send_buffers / sizeof send_buffers[0]; index++) {
+        make_tcp_pair(ends);
+        expect_no_wait_until_full(ends[0], send_buffers[index]);
+        make_pair(ends, 0);
+        expect_no_wait_until_full(ends[0], send_buffers[index]);
+    }
 }
 
 /* ---- what can be waited for ------------------------------------------------------------------ */

@@ -36,6 +36,7 @@ static struct class classes[OFFLOAD_CLASS_COUNT] = {
     CLASS(OFFLOAD_NAMES, "gring-names", 8),
     /* one waiting FIFO each: more than that would wait for each other */
     CLASS(OFFLOAD_FILES, "gring-files", 64),
+    CLASS(OFFLOAD_CALLS, "gring-calls", 16),
 };
 
 static void class_forget(struct class *class)

@@ -24,7 +24,12 @@
 
 struct gring_hub;
 
-enum offload_class { OFFLOAD_NAMES, OFFLOAD_FILES, OFFLOAD_CLASS_COUNT };
+enum offload_class {
+    OFFLOAD_NAMES,
+    OFFLOAD_FILES, /* openings, which may wait for ever */
+    OFFLOAD_CALLS, /* on files that are open: each ends by itself */
+    OFFLOAD_CLASS_COUNT
+};
 
 struct offload_job {
     void (*run)(struct offload_job *job);     /* on a thread of the pool */

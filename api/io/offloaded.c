@@ -71,7 +71,7 @@ static int start(struct offloaded *call)
         return error;
     call->job.run = run;
     call->job.on_done = done;
-    error = offload_start(hub_self(), &call->job, OFFLOAD_FILES);
+    error = offload_start(hub_self(), &call->job, OFFLOAD_CALLS);
     if (error < 0)
         let_go(call, FDS_MAX);
     return error;

@@ -99,9 +99,9 @@ static void leave_open(struct source *source)
     if (source->wait->winner) {
         fifo->writer_fd = open_writer(fifo->held_fd);
         if (fifo->writer_fd >= 0)
-            return;         /* open_done lets go */
-        fifo->held_fd = -1; /* it is the result */
+            return; /* open_done lets go */
     }
+    fifo->held_fd = -1; /* open_fifo's: the result, or closed there */
     waiting->abandoned = true;
     offload_abandon(&fifo->job);
     source_done(source);
@@ -185,8 +185,11 @@ static int open_fifo(int dir, const char *path, int flags, int held_fd)
     if (held_fd >= 0)
         watch_held(&wait, &held, held_fd);
     wait_park(&wait);
-    if (wait.interruption)
-        return wait_outcome(&wait); /* it is the threads' now */
+    if (wait.interruption) {
+        if (held_fd >= 0)
+            close(held_fd);
+        return wait_outcome(&wait); /* the rest is the threads' now */
+    }
     if (held_fd >= 0 && wait.winner == &held.source) {
         if (!waiting.abandoned)
             discard_all_but_held(fifo);

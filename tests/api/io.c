@@ -1588,6 +1588,7 @@ static void *leave_a_fifo_open(void *arg)
 {
     gring_spawn_n(open_what_nobody_writes, arg);
     gring_idle();
+    gring_sleep(20 * GRING_MS); /* most likely a thread is in open(2) then; both must be right */
     return NULL;
 }
 

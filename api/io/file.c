@@ -5,7 +5,6 @@
 #include "runtime/hub.h"
 
 #include <greenring/io.h>
-#include <greenring/task.h>
 #include <unistd.h>
 
 ssize_t gring_read(int fd, void *buf, size_t size)
@@ -109,18 +108,16 @@ ssize_t gring_writev(int fd, const struct iovec *iov, int count)
                       : writev(fd, iov, count);
 }
 
-/* With RWF_NOWAIT the system calls themselves do not wait, and need no ring; a loop of them must not
- * keep the hub to itself. */
+/* With RWF_NOWAIT the ring says EAGAIN at once. So would the system calls, but with O_DIRECT they wait
+ * for the device. */
 ssize_t gring_preadv2(int fd, const struct iovec *iov, int count, off_t offset, int flags)
 {
-    if (hub_self() && !(flags & RWF_NOWAIT))
-        return api_result(read_vector(fd, iov, count, offset, flags, "preadv2"));
-    return gring_checkpoint() < 0 ? -1 : preadv2(fd, iov, count, offset, flags);
+    return hub_self() ? api_result(read_vector(fd, iov, count, offset, flags, "preadv2"))
+                      : preadv2(fd, iov, count, offset, flags);
 }
 
 ssize_t gring_pwritev2(int fd, const struct iovec *iov, int count, off_t offset, int flags)
 {
-    if (hub_self() && !(flags & RWF_NOWAIT))
-        return api_result(write_vector(fd, iov, count, offset, flags, "pwritev2"));
-    return gring_checkpoint() < 0 ? -1 : pwritev2(fd, iov, count, offset, flags);
+    return hub_self() ? api_result(write_vector(fd, iov, count, offset, flags, "pwritev2"))
+                      : pwritev2(fd, iov, count, offset, flags);
 }

@@ -414,6 +414,7 @@ Everywhere(O_DIRECT_transfers_aligned_blocks_and_refuses_others)
     cr_expect_eq(memcmp(in, out, sizeof in), 0);
     cr_expect_eq(gring_preadv2(fd, &part, 1, 4096, RWF_HIPRI), 4096, "%m");
     cr_expect_eq(memcmp(in, out + 4096, 4096), 0);
+    cr_expect(gring_preadv2(fd, &part, 1, 0, RWF_NOWAIT) == 4096 || errno == EAGAIN, "%m");
     EXPECT_SAME(gring_pread(fd, in + 1, 4096, 0), pread(fd, in + 1, 4096, 0));
     EXPECT_SAME(gring_pread(fd, in, 4096, 1), pread(fd, in, 4096, 1));
     EXPECT_SAME(gring_pread(fd, in, 100, 0), pread(fd, in, 100, 0));

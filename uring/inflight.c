@@ -95,18 +95,20 @@ void inflight_remove(struct inflight *inflight, struct op *op)
         entry->closer->on_drained(entry->closer);
 }
 
-/* An op that the kernel never saw is done, and gone from the chain, within ops_cancel: hence
- * `next` first. */
+/* An op that the kernel never saw is done, and gone from the list, within ops_cancel: hence `next`
+ * first. If it was in a chain, others here may have gone with it: then from the beginning. */
 static void cancel_all(struct ops *ops, struct descriptor *entry)
 {
     struct list *link = entry->ops;
 
     while (link) {
         struct op *op = CONTAINER_OF(link, struct op, descriptor_link);
+        struct list *next = link->next;
+        bool takes_others_along = op->in_chain && op->state == OP_QUEUED;
 
-        link = link->next;
         op->closed = true;
         ops_cancel(ops, op);
+        link = takes_others_along ? entry->ops : next;
     }
 }
 
@@ -135,6 +137,7 @@ void inflight_end_close(struct ops *ops, int fd)
     if (!entry)
         return;
     CHECK(!entry->ops);
-    *entry = (struct descriptor){ .close_count = (uint16_t)(entry->close_count + 1) };
+    *entry = (struct descriptor){ .lent_buffers = entry->lent_buffers,
+                                  .close_count = (uint16_t)(entry->close_count + 1) };
     mark_used(fd, false);
 }

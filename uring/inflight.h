@@ -34,12 +34,13 @@ struct closer {
 struct descriptor {
     struct list *ops;      /* the first op's link: a NULL-ended chain, prev of the first is NULL */
     struct closer *closer; /* told when the chain is empty */
-    bool closing;
-    bool marked_used;   /* in the process-wide table, too */
-    bool is_socket;     /* hint: a send works here */
-    bool is_seekable;   /* hint: it has a file position */
-    bool seems_drained; /* hint: the last receive left nothing behind */
-    uint16_t close_count; /* of this number: who comes back to it sees whether it is still the same */
+    uint16_t lent_buffers; /* of the pool; outlives a close: see buffers.c */
+    uint16_t close_count;  /* modulo 65,536: is it still the file that a call began with? */
+    bool closing : 1;
+    bool marked_used : 1;   /* in the process-wide table, too */
+    bool is_socket : 1;     /* hint: a send works here */
+    bool is_seekable : 1;   /* hint: it has a file position */
+    bool seems_drained : 1; /* hint: the last receive left nothing behind */
 };
 
 struct inflight {

@@ -20,6 +20,15 @@
  * matters: ENOENT while the op is still in the kernel means that the kernel looked while the
  * request was between two attempts and in none of its tables; it may wait again after that, so
  * it is asked again.
+ *
+ * A zero-copy send completes twice: with its result (F_MORE), and with a notification when the
+ * kernel has let go of the data. So an op is done when all of these are in: its own completion,
+ * the notification that this announced, the answer to its cancel.
+ *
+ * A chain is an array of ops whose SQEs carry a link flag, all but the last: each begins when the
+ * one before it has succeeded. The kernel sees a chain only within one enter, so it is pushed as
+ * one run or waits in the backlog whole. If a partial submit cuts it all the same (the kernel had
+ * no memory), what is left of it in the SQ is not run: see drop_rest_of_cut_chain.
  */
 #ifndef GRING_URING_OP_H
 #define GRING_URING_OP_H
@@ -46,9 +55,13 @@ struct op {
     bool on_descriptor : 1; /* counted among its descriptor's ops: gring_close ends it */
     bool cancel_asked : 1;
     bool cancel_in_kernel : 1; /* its answer is still to come */
-    bool ended : 1;            /* its own last completion is in */
+    bool ended : 1;            /* its own completion, which has the result, is in */
+    bool notification_due : 1; /* the kernel still reads what a zero-copy send sends */
     bool closed : 1;           /* by gring_close: a cancelled op reports EBADF */
     bool polling : 1;          /* met -EAGAIN and waits for the descriptor */
+    bool in_chain : 1;         /* never asked again: what follows depends on the answer */
+    bool follows : 1;          /* in a chain, and not its first: the op before it is op[-1] */
+    bool cut : 1;              /* in a chain of which the kernel took only what is before it */
     uint16_t retry_events; /* poll(2) mask to wait for after -EAGAIN; 0: -EAGAIN is the answer */
 };
 
@@ -60,6 +73,7 @@ struct ops {
     struct list cancels;      /* in the kernel, cancel asked, no SQE for it yet */
     uint64_t in_flight_count; /* submitted and not done, backlog included */
     uint64_t cancel_count, retry_count;
+    unsigned sq_entries; /* at least */
     uint16_t generation;
 };
 
@@ -71,8 +85,12 @@ void ops_close(struct ops *ops); /* CHECKs that nothing is in flight */
  * was begun then. */
 int ops_submit(struct ops *ops, struct op *op);
 
-/* Asks for an op's end. It is still ours to wait for; an op that the kernel never saw is done
- * before this returns. */
+/* The same for a chain of at most sq_entries ops, the link flags of whose SQEs are set. Each is
+ * done by itself. */
+int ops_submit_chain(struct ops *ops, struct op *chain, unsigned count);
+
+/* Asks for an op's end, and thereby for that of what follows it in its chain. It is still ours to
+ * wait for; an op that the kernel never saw is done before this returns, and its whole chain. */
 void ops_cancel(struct ops *ops, struct op *op);
 
 /* Moves what waited for a free SQE into the SQ. Before each enter. */

@@ -126,6 +126,19 @@ void prep_send(struct op *op, int fd, const void *buf, size_t size, int flags)
     sqe->msg_flags = (uint32_t)flags;
 }
 
+void prep_send_zc(struct op *op, int fd, const void *buf, size_t size, int flags)
+{
+    prep_send(op, fd, buf, size, flags);
+    op->sqe.opcode = IORING_OP_SEND_ZC;
+}
+
+void prep_recv_chosen(struct op *op, int fd, uint16_t group, int flags)
+{
+    prep_recv(op, fd, NULL, 0, flags);
+    op->sqe.flags = IOSQE_BUFFER_SELECT;
+    op->sqe.buf_group = group;
+}
+
 void prep_accept(struct op *op, int fd, struct sockaddr *address, socklen_t *length, int flags)
 {
     struct io_uring_sqe *sqe = begin(op, IORING_OP_ACCEPT, fd, POLLIN);

@@ -32,6 +32,9 @@ void prep_splice(struct op *op, int in_fd, off_t in_offset, int out_fd, off_t ou
                  uint32_t size, unsigned flags);
 void prep_recv(struct op *op, int fd, void *buf, size_t size, int flags);
 void prep_send(struct op *op, int fd, const void *buf, size_t size, int flags);
+void prep_send_zc(struct op *op, int fd, const void *buf, size_t size, int flags);
+/* Into a buffer of this group, chosen when there is data; all of it. */
+void prep_recv_chosen(struct op *op, int fd, uint16_t group, int flags);
 void prep_accept(struct op *op, int fd, struct sockaddr *address, socklen_t *length, int flags);
 /* events, and the result: as poll(2). */
 void prep_poll(struct op *op, int fd, unsigned events);

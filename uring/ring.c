@@ -175,6 +175,14 @@ unsigned ring_unsubmitted(const struct ring *ring)
     return ring->uring.sq.sqe_tail - load_acquire(ring->uring.sq.khead);
 }
 
+struct io_uring_sqe *ring_unsubmitted_at(struct ring *ring, unsigned index)
+{
+    struct io_uring_sq *sq = &ring->uring.sq;
+    unsigned count = ring_unsubmitted(ring);
+
+    return index < count ? &sq->sqes[(sq->sqe_tail - count + index) & sq->ring_mask] : NULL;
+}
+
 bool ring_push(struct ring *ring, const struct io_uring_sqe *sqe)
 {
     struct io_uring_sq *sq = &ring->uring.sq;

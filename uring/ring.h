@@ -45,6 +45,10 @@ bool ring_push(struct ring *ring, const struct io_uring_sqe *sqe);
 /* SQEs that the kernel has not taken yet. */
 unsigned ring_unsubmitted(const struct ring *ring);
 
+/* One of them, oldest first, NULL past the last. The kernel looks at it within the next enter, so
+ * until then it may be changed. */
+struct io_uring_sqe *ring_unsubmitted_at(struct ring *ring, unsigned index);
+
 /* Must the kernel be entered to see completions that it already has? */
 bool ring_wants_enter(const struct ring *ring);
 bool ring_has_completions(const struct ring *ring);

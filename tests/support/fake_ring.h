@@ -65,6 +65,12 @@ unsigned ring_unsubmitted(const struct ring *ring)
     return fake.sq_count;
 }
 
+struct io_uring_sqe *ring_unsubmitted_at(struct ring *ring, unsigned index)
+{
+    (void)ring;
+    return index < fake.sq_count ? &fake.sq[index] : NULL;
+}
+
 bool ring_wants_enter(const struct ring *ring)
 {
     (void)ring;
@@ -77,6 +83,27 @@ bool ring_has_completions(const struct ring *ring)
     return fake.cq_head != fake.cq_tail;
 }
 
+static inline void fake_post_flags(uint64_t user_data, int result, uint32_t flags)
+{
+    fake.cq[fake.cq_tail++ % CQ_ROOM] =
+        (struct io_uring_cqe){ .user_data = user_data, .res = result, .flags = flags };
+}
+
+static inline void fake_post(uint64_t user_data, int result)
+{
+    fake_post_flags(user_data, result, 0);
+}
+
+/* A NOP completes at once, and is not kept. */
+static void fake_take(const struct io_uring_sqe *sqe)
+{
+    CHECK_SAY(fake.taken_count < TAKEN_MAX, "forget what is completed");
+    if (sqe->opcode == IORING_OP_NOP)
+        fake_post(sqe->user_data, 0);
+    else
+        fake.taken[fake.taken_count++] = *sqe;
+}
+
 int ring_enter(struct ring *ring, gring_ns wait_ns)
 {
     unsigned count = fake.sq_count < fake.takes_at_most ? fake.sq_count : fake.takes_at_most;
@@ -86,10 +113,8 @@ int ring_enter(struct ring *ring, gring_ns wait_ns)
     fake.last_wait = wait_ns;
     if (fake.errors_left > 0 && fake.errors_left--)
         return fake.enter_error;
-    for (unsigned index = 0; index < count; index++) {
-        CHECK_SAY(fake.taken_count < TAKEN_MAX, "forget what is completed");
-        fake.taken[fake.taken_count++] = fake.sq[index];
-    }
+    for (unsigned index = 0; index < count; index++)
+        fake_take(&fake.sq[index]);
     memmove(fake.sq, fake.sq + count, (fake.sq_count - count) * sizeof *fake.sq);
     fake.sq_count -= count;
     return 0;
@@ -105,19 +130,18 @@ unsigned ring_reap(struct ring *ring, struct io_uring_cqe *cqes, unsigned max)
     return count;
 }
 
-static inline void fake_post(uint64_t user_data, int result)
-{
-    fake.cq[fake.cq_tail++ % CQ_ROOM] =
-        (struct io_uring_cqe){ .user_data = user_data, .res = result };
-}
-
 /* Completes the SQE that the kernel took as number `index`. */
-static inline void kernel_completes(unsigned index, int result)
+static inline void kernel_completes_with(unsigned index, int result, uint32_t flags)
 {
     CHECK_SAY(index < fake.taken_count, "the kernel has not taken so many");
     CHECK_SAY(fake.taken[index].opcode != IORING_OP_NOP, "it was completed already");
-    fake_post(fake.taken[index].user_data, result);
+    fake_post_flags(fake.taken[index].user_data, result, flags);
     fake.taken[index].opcode = IORING_OP_NOP;
+}
+
+static inline void kernel_completes(unsigned index, int result)
+{
+    kernel_completes_with(index, result, 0);
 }
 
 /* Forgets what is completed, so that the list of what the kernel has stays short. */

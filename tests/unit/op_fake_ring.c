@@ -551,8 +551,8 @@ Test(op_fake, that_completes_while_its_cancel_waits_takes_it_back)
     for (int index = 0; index < 4; index++)
         submit_read(&reads[index], 3);
     enter();
-    fake.sq_count = fake.sq_room; /* others fill it */
-    memset(fake.sq, 0, sizeof fake.sq);
+    fake.sq_count = fake.sq_room;          /* others fill it */
+    memset(fake.sq, 0xff, sizeof fake.sq); /* with cancels */
     fake.takes_at_most = 0;
     ops_cancel(&ops, &reads[2].op);
     cr_assert_not(list_empty(&ops.cancels));
@@ -624,6 +624,391 @@ Test(op_fake, that_has_completed_is_held_until_its_cancel_is_answered)
     enter();
     cr_assert_eq(fake.taken_count, 2, "the cancel was asked again for an op that has ended");
     finish();
+}
+
+/* ---- two completions ------------------------------------------------------------------------- */
+
+static void submit_zero_copy(struct noted *noted, int fd)
+{
+    memset(noted, 0, sizeof *noted);
+    prep_send_zc(&noted->op, fd, NULL, 0, 0);
+    noted->op.on_done = note_done;
+    cr_assert_eq(ops_submit(&ops, &noted->op), 0);
+}
+
+static void kernel_notifies(const struct noted *noted)
+{
+    fake_post_flags(noted->op.sqe.user_data, 0, IORING_CQE_F_NOTIF);
+}
+
+Test(op_fake, that_announces_a_notification_is_done_when_it_is_in)
+{
+    struct noted send;
+
+    start(8);
+    submit_zero_copy(&send, 5);
+    enter();
+    kernel_completes_with(0, 77, IORING_CQE_F_MORE);
+    ops_reap(&ops, 100);
+    cr_assert_eq(send.done_count, 0, "the kernel still reads its data");
+    cr_assert_eq(ops.in_flight_count, 1);
+    kernel_notifies(&send);
+    ops_reap(&ops, 100);
+    expect_done(&send, 77);
+    finish();
+}
+
+Test(op_fake, that_announces_no_notification_is_done_at_once)
+{
+    struct noted send;
+
+    start(8);
+    submit_zero_copy(&send, 5);
+    enter();
+    kernel_completes(0, -EPIPE);
+    ops_reap(&ops, 100);
+    expect_done(&send, -EPIPE);
+    finish();
+}
+
+Test(op_fake, with_a_notification_and_a_cancel_is_done_after_all_three_in_any_order)
+{
+    static const char *const orders[] = { "rnc", "rcn", "crn" }; /* result, notification, cancel */
+
+    for (unsigned order = 0; order < 3; order++) {
+        struct noted send;
+
+        start(8);
+        submit_zero_copy(&send, 5);
+        enter();
+        ops_cancel(&ops, &send.op);
+        enter();
+        for (const char *what = orders[order]; *what; what++) {
+            cr_assert_eq(send.done_count, 0, "done before '%s'", what);
+            if (*what == 'r')
+                kernel_completes_with(0, 7, IORING_CQE_F_MORE);
+            else if (*what == 'n')
+                kernel_notifies(&send);
+            else
+                kernel_completes(1, -ENOENT);
+            ops_reap(&ops, 100);
+        }
+        expect_done(&send, 7);
+        enter();
+        cr_assert_eq(ring_unsubmitted(&ops.ring), 0);
+        finish();
+    }
+}
+
+Test(op_fake, cancel_while_only_a_notification_is_due_asks_nobody)
+{
+    struct noted send;
+
+    start(8);
+    submit_zero_copy(&send, 5);
+    enter();
+    kernel_completes_with(0, 77, IORING_CQE_F_MORE);
+    ops_reap(&ops, 100);
+    ops_cancel(&ops, &send.op);
+    enter();
+    cr_assert_eq(fake.taken_count, 1);
+    kernel_notifies(&send);
+    ops_reap(&ops, 100);
+    expect_done(&send, 77);
+    finish();
+}
+
+Test(op_fake, that_failed_and_left_a_notification_is_not_asked_again)
+{
+    struct noted send;
+
+    start(8);
+    submit_zero_copy(&send, 5);
+    enter();
+    kernel_completes_with(0, -EAGAIN, IORING_CQE_F_MORE);
+    ops_reap(&ops, 100);
+    enter();
+    cr_assert_eq(fake.taken_count, 1);
+    kernel_notifies(&send);
+    ops_reap(&ops, 100);
+    expect_done(&send, -EAGAIN);
+    finish();
+}
+
+Test(op_fake, that_failed_and_names_a_buffer_is_not_asked_again)
+{
+    struct noted receive = { .done_count = 0 };
+
+    start(8);
+    prep_recv_chosen(&receive.op, 5, 0, 0);
+    receive.op.on_done = note_done;
+    cr_assert_eq(ops_submit(&ops, &receive.op), 0);
+    enter();
+    kernel_completes_with(0, -EAGAIN, IORING_CQE_F_BUFFER | 3u << IORING_CQE_BUFFER_SHIFT);
+    ops_reap(&ops, 100);
+    expect_done(&receive, -EAGAIN);
+    cr_assert_eq(receive.op.cqe_flags >> IORING_CQE_BUFFER_SHIFT, 3);
+    finish();
+}
+
+Test(op_fake, notification_without_a_result_is_caught, .signal = SIGABRT)
+{
+    struct noted send;
+
+    start(8);
+    submit_zero_copy(&send, 5);
+    enter();
+    kernel_notifies(&send);
+    ops_reap(&ops, 100);
+}
+
+/* ---- chains ---------------------------------------------------------------------------------- */
+
+enum { LINKS = 3 };
+
+/* One array of ops, as the op layer wants it. */
+static struct op links[LINKS];
+static int link_results[LINKS], links_done;
+
+static void note_link(struct op *op)
+{
+    link_results[op - links] = op->result;
+    links_done++;
+}
+
+/* Reads, one descriptor each: 5, 6, 7. */
+static void submit_chain(void)
+{
+    links_done = 0;
+    for (int index = 0; index < LINKS; index++) {
+        prep_read(&links[index], 5 + index, NULL, 0, -1);
+        links[index].sqe.flags = index + 1 < LINKS ? IOSQE_IO_LINK : 0;
+        links[index].on_done = note_link;
+    }
+    cr_assert_eq(ops_submit_chain(&ops, links, LINKS), 0);
+}
+
+static void expect_links(int first, int second, int third)
+{
+    cr_assert_eq(links_done, LINKS, "%d are done", links_done);
+    cr_assert_eq(link_results[0], first, "%d", link_results[0]);
+    cr_assert_eq(link_results[1], second, "%d", link_results[1]);
+    cr_assert_eq(link_results[2], third, "%d", link_results[2]);
+}
+
+Test(chain, is_one_run_in_the_SQ)
+{
+    start(8);
+    submit_chain();
+    enter();
+    cr_assert_eq(fake.taken_count, 3);
+    for (unsigned index = 0; index < LINKS; index++) {
+        cr_assert_eq(fake.taken[index].fd, 5 + (int)index);
+        kernel_completes(index, (int)index);
+    }
+    ops_reap(&ops, 100);
+    expect_links(0, 1, 2);
+    finish();
+}
+
+Test(chain, that_does_not_fit_into_the_rest_of_the_SQ_goes_behind_it)
+{
+    struct noted reads[2];
+
+    start(4);
+    submit_read(&reads[0], 3);
+    submit_read(&reads[1], 3);
+    submit_chain();
+    cr_assert_eq(fake.enters, 1, "what was there is submitted first");
+    cr_assert_eq(fake.taken_count, 2);
+    cr_assert_eq(fake.sq_count, 3);
+    enter();
+    for (unsigned index = 0; index < 5; index++)
+        kernel_completes(index, 1);
+    ops_reap(&ops, 100);
+    expect_links(1, 1, 1);
+    finish();
+}
+
+Test(chain, waits_in_the_backlog_whole)
+{
+    struct noted reads[3], last;
+
+    start(4);
+    for (int index = 0; index < 3; index++)
+        submit_read(&reads[index], 3);
+    fake.takes_at_most = 1; /* room for two of three: not enough */
+    submit_chain();
+    submit_read(&last, 3);
+    cr_assert_eq(links[0].state, OP_QUEUED);
+    cr_assert_eq(links[2].state, OP_QUEUED);
+    cr_assert_eq(last.op.state, OP_QUEUED, "it overtook the chain");
+    fake.takes_at_most = SQ_ROOM_MAX;
+    enter();
+    enter();
+    cr_assert_eq(fake.taken_count, 7);
+    for (unsigned index = 0; index < 7; index++)
+        kernel_completes(index, (int)index);
+    ops_reap(&ops, 100);
+    expect_links(3, 4, 5);
+    finish();
+}
+
+Test(chain, cut_by_a_partial_submit_does_not_run_the_rest)
+{
+    struct noted read;
+
+    start(8);
+    submit_chain();
+    submit_read(&read, 3);
+    fake.takes_at_most = 1;
+    enter();
+    fake.takes_at_most = SQ_ROOM_MAX;
+    enter();
+    cr_assert_eq(fake.taken_count, 2, "the rest was submitted as if it stood alone");
+    cr_assert_eq(fake.taken[1].fd, 3, "what stood behind the chain goes on");
+    kernel_completes(0, 1);
+    kernel_completes(1, 2);
+    ops_reap(&ops, 100);
+    expect_links(1, -ENOMEM, -ECANCELED);
+    expect_done(&read, 2);
+    finish();
+}
+
+Test(chain, submitted_in_two_goes_between_chains_is_not_cut)
+{
+    struct noted read;
+
+    start(8);
+    submit_read(&read, 3);
+    submit_chain();
+    fake.takes_at_most = 1;
+    enter();
+    fake.takes_at_most = SQ_ROOM_MAX;
+    enter();
+    cr_assert_eq(fake.taken_count, 4);
+    for (unsigned index = 0; index < 4; index++)
+        kernel_completes(index, 1);
+    ops_reap(&ops, 100);
+    expect_links(1, 1, 1);
+    finish();
+}
+
+Test(chain, cancelled_in_the_backlog_goes_as_a_whole)
+{
+    struct noted reads[4];
+
+    start(4);
+    fake.takes_at_most = 0;
+    for (int index = 0; index < 4; index++)
+        submit_read(&reads[index], 3);
+    submit_chain();
+    ops_cancel(&ops, &links[1]);
+    expect_links(-ECANCELED, -ECANCELED, -ECANCELED);
+    fake.takes_at_most = SQ_ROOM_MAX;
+    enter();
+    cr_assert_eq(fake.taken_count, 4);
+    for (unsigned index = 0; index < 4; index++)
+        kernel_completes(index, 1);
+    ops_reap(&ops, 100);
+    finish();
+}
+
+Test(chain, close_of_one_descriptor_ends_it_in_the_backlog)
+{
+    struct noted reads[4];
+
+    start(4);
+    fake.takes_at_most = 0;
+    for (int index = 0; index < 4; index++)
+        submit_read(&reads[index], 3);
+    submit_chain();
+    cr_assert_eq(inflight_begin_close(&ops, 6, NULL), 0);
+    inflight_end_close(&ops, 6);
+    expect_links(-ECANCELED, -EBADF, -ECANCELED);
+    fake.takes_at_most = SQ_ROOM_MAX;
+    enter();
+    for (unsigned index = 0; index < 4; index++)
+        kernel_completes(index, 1);
+    ops_reap(&ops, 100);
+    finish();
+}
+
+/* Those behind it are in none of the kernel's tables: a cancel would find nothing, and be asked
+ * again and again. */
+Test(chain, cancel_goes_to_the_one_that_runs)
+{
+    start(8);
+    submit_chain();
+    enter();
+    kernel_completes(0, 1);
+    ops_reap(&ops, 100);
+    ops_cancel(&ops, &links[2]);
+    enter();
+    cr_assert_eq(fake.taken_count, 4);
+    cr_assert_eq(fake.taken[3].opcode, IORING_OP_ASYNC_CANCEL);
+    cr_assert_eq(fake.taken[3].addr, links[1].sqe.user_data);
+    kernel_completes(3, 0);
+    kernel_completes(1, -ECANCELED);
+    kernel_completes(2, -ECANCELED);
+    ops_reap(&ops, 100);
+    expect_links(1, -ECANCELED, -ECANCELED);
+    enter();
+    cr_assert_eq(fake.taken_count, 4, "a cancel for what has ended");
+    finish();
+}
+
+Test(chain, cancel_that_lost_is_passed_on_to_the_next)
+{
+    start(8);
+    submit_chain();
+    enter();
+    ops_cancel(&ops, &links[2]);
+    kernel_completes(0, 1); /* faster: the second begins */
+    ops_reap(&ops, 100);
+    enter();
+    kernel_completes(3, -ENOENT);
+    ops_reap(&ops, 100);
+    cr_assert_eq(fake.taken_count, 5);
+    cr_assert_eq(fake.taken[4].addr, links[1].sqe.user_data);
+    kernel_completes(4, 0);
+    kernel_completes(1, -ECANCELED);
+    kernel_completes(2, -ECANCELED);
+    ops_reap(&ops, 100);
+    expect_links(1, -ECANCELED, -ECANCELED);
+    finish();
+}
+
+Test(chain, answers_are_passed_on_as_they_are)
+{
+    start(8);
+    submit_chain();
+    enter();
+    kernel_completes(0, -EAGAIN);
+    kernel_completes(1, -ECANCELED);
+    kernel_completes(2, -EINTR);
+    ops_reap(&ops, 100);
+    expect_links(-EAGAIN, -ECANCELED, -EINTR);
+    enter();
+    cr_assert_eq(fake.taken_count, 3);
+    finish();
+}
+
+Test(chain, on_a_descriptor_that_is_being_closed_is_refused_whole)
+{
+    struct noted read;
+
+    start(8);
+    submit_read(&read, 7);
+    cr_assert_eq(inflight_begin_close(&ops, 7, &(struct closer){ NULL }), 1);
+    for (int index = 0; index < LINKS; index++) {
+        prep_read(&links[index], 5 + index, NULL, 0, -1);
+        links[index].sqe.flags = index + 1 < LINKS ? IOSQE_IO_LINK : 0;
+    }
+    cr_assert_eq(ops_submit_chain(&ops, links, LINKS), -EBADF);
+    cr_assert_eq(ops.in_flight_count, 1);
+    cr_assert_null(inflight_at(&ops.inflight, 5)->ops);
+    cr_assert_null(inflight_at(&ops.inflight, 6)->ops);
 }
 
 /* ---- closing --------------------------------------------------------------------------------- */

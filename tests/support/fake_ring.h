@@ -34,6 +34,8 @@ static struct {
     unsigned errors_left;
     gring_ns last_wait;
     unsigned enters;
+    /* told of what an enter takes, and what it took before that */
+    void (*on_take)(const struct io_uring_sqe *sqe, const struct io_uring_sqe *before);
 } fake;
 
 int ring_open(struct ring *ring, unsigned entries)
@@ -104,6 +106,12 @@ static void fake_take(const struct io_uring_sqe *sqe)
         fake.taken[fake.taken_count++] = *sqe;
 }
 
+static void fake_last_link_ends(void)
+{
+    if (fake.taken_count)
+        fake.taken[fake.taken_count - 1].flags &= (uint8_t) ~(IOSQE_IO_LINK | IOSQE_IO_HARDLINK);
+}
+
 int ring_enter(struct ring *ring, gring_ns wait_ns)
 {
     unsigned count = fake.sq_count < fake.takes_at_most ? fake.sq_count : fake.takes_at_most;
@@ -113,8 +121,13 @@ int ring_enter(struct ring *ring, gring_ns wait_ns)
     fake.last_wait = wait_ns;
     if (fake.errors_left > 0 && fake.errors_left--)
         return fake.enter_error;
-    for (unsigned index = 0; index < count; index++)
+    for (unsigned index = 0; index < count; index++) {
+        if (fake.on_take)
+            fake.on_take(&fake.sq[index], index ? &fake.sq[index - 1] : NULL);
         fake_take(&fake.sq[index]);
+    }
+    if (count) /* a link to what the next enter brings is none */
+        fake_last_link_ends();
     memmove(fake.sq, fake.sq + count, (fake.sq_count - count) * sizeof *fake.sq);
     fake.sq_count -= count;
     return 0;

@@ -5,6 +5,7 @@
 #include "base/log.h"
 
 #include <fcntl.h>
+#include <liburing.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,8 @@ static const char *const names[FEATURE_COUNT] = {
     [FEATURE_GUARD_INSTALL] = "guard_install",
     [FEATURE_RWF_NOSIGNAL] = "rwf_nosignal",
     [FEATURE_FTRUNCATE] = "ftruncate",
+    [FEATURE_BUFFER_RING] = "buffer_ring",
+    [FEATURE_SEND_ZC] = "send_zc",
 };
 
 static pthread_once_t denied_once = PTHREAD_ONCE_INIT;
@@ -96,4 +99,23 @@ bool probe_rwf_nosignal(void)
 {
     pthread_once(&nosignal_once, try_rwf_nosignal);
     return nosignal_works;
+}
+
+static pthread_once_t opcodes_once = PTHREAD_ONCE_INIT;
+static uint64_t opcodes[4]; /* one bit for each of 256 */
+
+static void ask_for_opcodes(void)
+{
+    struct io_uring_probe *probe = io_uring_get_probe();
+
+    for (int opcode = 0; probe && opcode < 256; opcode++)
+        if (io_uring_opcode_supported(probe, opcode))
+            opcodes[opcode / 64] |= UINT64_C(1) << opcode % 64;
+    io_uring_free_probe(probe);
+}
+
+bool probe_opcode(int opcode)
+{
+    pthread_once(&opcodes_once, ask_for_opcodes);
+    return opcode >= 0 && opcode < 256 && opcodes[opcode / 64] >> opcode % 64 & 1;
 }

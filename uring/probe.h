@@ -27,6 +27,10 @@ enum feature {
     FEATURE_RWF_NOSIGNAL,
     /* "ftruncate"        cuts files without a thread of ours           6.9  */
     FEATURE_FTRUNCATE,
+    /* "buffer_ring"      receives take a buffer when data is there  5.19 */
+    FEATURE_BUFFER_RING,
+    /* "send_zc"          sends that do not copy                        6.0  */
+    FEATURE_SEND_ZC,
     FEATURE_COUNT
 };
 
@@ -37,5 +41,8 @@ bool feature_denied(enum feature feature);
 
 /* Does this kernel take writes with RWF_NOSIGNAL? Tried once, on a pipe. */
 bool probe_rwf_nosignal(void);
+
+/* Does this kernel have the opcode? Asked once. */
+bool probe_opcode(int opcode);
 
 #endif

@@ -4,7 +4,7 @@
 #include "base/check.h"
 #include "runtime/hub.h"
 
-static void op_done(struct op *op)
+void op_source_done(struct op *op)
 {
     struct op_source *waiting = op->owner;
 
@@ -21,7 +21,7 @@ int op_source_enlist(struct wait *wait, struct op_source *waiting, struct op *op
     int error;
 
     op->owner = waiting;
-    op->on_done = op_done;
+    op->on_done = op_source_done;
     error = ops_submit(&hub_self()->ops, op);
     if (UNLIKELY(error < 0))
         return error;

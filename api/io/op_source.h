@@ -22,6 +22,9 @@ struct op_source {
  * nothing was begun then. */
 int op_source_enlist(struct wait *wait, struct op_source *waiting, struct op *op);
 
+/* The on_done that enlisting sets; for who sets his own and ends with it. */
+void op_source_done(struct op *op);
+
 /* Its end was asked for, and that is all that happened. */
 static inline bool op_was_cancelled(const struct op *op)
 {

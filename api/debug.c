@@ -34,6 +34,9 @@ int gring_stats_get(gring_stats *stats)
         .in_flight = hub->ops.in_flight_count - hub->mailbox.watched,
         .timers = wheel_count(&hub->wheel),
         .stack_bytes = hub->stacks.mapped_bytes,
+        .buffers = hub->buffers.memory ? hub->buffers.count : 0,
+        .buffers_lent = hub->buffers.lent_count,
+        .buffer_waits = hub->buffers.wait_count,
     };
     memcpy(stats, &all, stats->size);
     return 0;

@@ -2,11 +2,14 @@
  * examples/echo with counters: on SIGTERM it prints what a request cost in enters, submissions
  * and switches.
  *
- * Usage: echo_green PORT           (0: chosen; the line "listening PORT" tells)
+ * Usage: echo_green PORT [pooled]  (0: chosen; the line "listening PORT" tells)
+ *
+ * pooled: with gring_recv_buf, so that an idle connection has no buffer.
  */
 #include <arpa/inet.h>
 #include <greenring/debug.h>
 #include <greenring/greenring.h>
+#include <greenring/uring.h>
 #include <netinet/tcp.h>
 #include <signal.h>
 #include <stdio.h>
@@ -54,6 +57,26 @@ static void *serve(void *arg)
     return NULL;
 }
 
+static void *serve_pooled(void *arg)
+{
+    int fd = (int)(intptr_t)arg, on = 1;
+    ssize_t size, sent;
+    gring_buf buf;
+
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    while ((size = gring_recv_buf(fd, &buf, 0)) > 0) {
+        requests++;
+        sent = gring_send(fd, buf.data, buf.len, 0);
+        gring_buf_release(&buf);
+        if (sent < size)
+            break;
+    }
+    gring_close(fd);
+    return NULL;
+}
+
+static gring_fn serve_one = serve;
+
 static void *accept_all(void *port)
 {
     struct sockaddr_in address;
@@ -71,7 +94,7 @@ static void *accept_all(void *port)
     gring_every(50 * GRING_MS, print_when_asked, NULL, NULL);
     while ((fd = gring_accept4(listener, NULL, NULL, SOCK_CLOEXEC)) >= 0 ||
            gring_sleep(10 * GRING_MS) == 0)
-        if (fd >= 0 && gring_spawn_n(serve, (void *)(intptr_t)fd) < 0)
+        if (fd >= 0 && gring_spawn_n(serve_one, (void *)(intptr_t)fd) < 0)
             gring_close(fd);
     return NULL;
 }
@@ -80,8 +103,10 @@ int main(int argc, char **argv)
 {
     struct rlimit limit;
 
-    if (argc != 2)
+    if (argc < 2)
         return 2;
+    if (argc > 2)
+        serve_one = serve_pooled;
     getrlimit(RLIMIT_NOFILE, &limit);
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);

@@ -407,6 +407,7 @@ void hub_close(struct gring_hub *hub)
     end_mailbox_read(hub);
     hub_of_thread = NULL;
     mailbox_close(&hub->mailbox);
+    buffers_close(&hub->buffers);
     ops_close(&hub->ops);
     coro_destroy(&hub->thread_coro);
     stacks_destroy(&hub->stacks);

@@ -25,6 +25,7 @@
 #include "runtime/stack.h"
 #include "runtime/task.h"
 #include "runtime/wheel.h"
+#include "uring/buffers.h"
 #include "uring/op.h"
 
 #include <signal.h>
@@ -52,6 +53,7 @@ struct gring_hub {
 
     struct coro coro; /* the loop's own */
     struct ops ops;
+    struct buffers buffers; /* made at the first use */
     struct wheel wheel;
     gring_ns now; /* as of this turn */
     struct mailbox mailbox;

@@ -26,6 +26,16 @@ static int replace(int fd, int from)
     return result < 0 ? -errno : result;
 }
 
+/* 0, 1: the closer follows, or -EBADF; see inflight.h. */
+static int begin(struct gring_hub *hub, int fd, struct closer *closer)
+{
+    int state = inflight_begin_close(&hub->ops, fd, closer);
+
+    if (state >= 0)
+        buffers_close_descriptor(&hub->buffers, fd);
+    return state;
+}
+
 /* ---- by a task ------------------------------------------------------------------------------- */
 
 struct close_wait {
@@ -48,7 +58,7 @@ static int replace_green(struct gring_hub *hub, int fd, int from)
 {
     struct close_wait closing = { .closer.on_drained = drained };
     struct wait wait;
-    int state = inflight_begin_close(&hub->ops, fd, &closing.closer);
+    int state = begin(hub, fd, &closing.closer);
 
     if (state < 0)
         return state;
@@ -93,7 +103,7 @@ static void drained_for_thread(struct closer *closer)
 static void begin_remote(void *arg)
 {
     struct remote_close *remote = arg;
-    int state = inflight_begin_close(&remote->hub->ops, remote->fd, &remote->closer);
+    int state = begin(remote->hub, remote->fd, &remote->closer);
 
     if (state == 0)
         replace_remote(remote);

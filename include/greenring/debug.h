@@ -20,6 +20,8 @@ typedef struct gring_stats {
     uint64_t enters, sqes, cqes, cq_overflows, cancels, retries;
     uint64_t in_flight, timers;
     uint64_t stack_bytes; /* address space of stacks */
+    /* of the pool (greenring/uring.h): all, lent now, and how often a receiver waited for one */
+    uint64_t buffers, buffers_lent, buffer_waits;
 } gring_stats;
 /* status: EINVAL, EPERM not on the hub's thread */
 GRING_API int gring_stats_get(gring_stats *stats);

@@ -372,7 +372,8 @@ static bool push_cancel(struct ops *ops, struct op *op)
     return op->cancel_in_kernel;
 }
 
-/* The kernel never saw it. A chain goes as a whole: a shorter one would do what nobody asked for. */
+/* The kernel never saw it. A chain goes as a whole: a shorter one would do what nobody asked
+ * for. */
 static void withdraw_queued(struct ops *ops, struct op *op)
 {
     bool more;
@@ -417,7 +418,7 @@ void ops_cancel(struct ops *ops, struct op *op)
         list_push_back(&ops->cancels, &op->queue_link);
 }
 
-/* ---- the backlog ------------------------------------------------------------------------------- */
+/* ---- the backlog ----------------------------------------------------------------------------- */
 
 static void push_waiting_cancels(struct ops *ops)
 {

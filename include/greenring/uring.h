@@ -103,7 +103,8 @@ GRING_API int gring_buf_config(size_t size, unsigned count);
  * another task) ends the connection and thereby the wait, at the latest when TCP gives up.
  *
  * It pays for large sends over a network; small ones, and all over loopback, are faster copied.
- * Where the kernel or the socket cannot do it, or lacks memory for it, this is gring_send. [wait] */
+ * Where the kernel or the socket cannot do it, or lacks memory for it, this is gring_send.
+ * [wait] */
 GRING_API ssize_t gring_send_zc(int fd, const void *buf, size_t n, int flags);
 GRING_END
 #endif

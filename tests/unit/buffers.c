@@ -1,6 +1,6 @@
 /*
- * The pool of receive buffers from inside: what the random histories of tests/model/buffers.c cannot
- * say because it ends the process, or because it is about where things lie.
+ * The pool of receive buffers from inside: what the random histories of tests/model/buffers.c
+ * cannot say because it ends the process, or because it is about where things lie.
  */
 #include "uring/buffers.h"
 #include "tests/support/logged.h"

@@ -52,7 +52,7 @@ static void note_chosen(struct op *op)
 {
     if (op->cqe_flags & IORING_CQE_F_BUFFER)
         buffers_chosen(&hub_self()->buffers, op->cqe_flags >> IORING_CQE_BUFFER_SHIFT, op->sqe.fd);
-    await_over(op);
+    op_source_done(op);
 }
 
 /* With an empty ring an attempt fails whether there is data or not. */

@@ -48,6 +48,7 @@ struct op {
     void *owner;                 /* whose op it is: for on_done */
     struct list queue_link;      /* in the backlog, or among the cancels that found no SQE */
     struct list descriptor_link; /* among the ops of its descriptor */
+    int fd;                      /* the one it counts for; also the SQE's, but see readiness.c */
     int32_t result;              /* as in the CQE; valid when done */
     uint32_t cqe_flags;
     uint16_t generation;

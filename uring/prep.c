@@ -11,7 +11,7 @@ static struct io_uring_sqe *begin(struct op *op, unsigned opcode, int fd, uint16
 {
     memset(op, 0, sizeof *op);
     op->sqe.opcode = (uint8_t)opcode;
-    op->sqe.fd = fd;
+    op->sqe.fd = op->fd = fd;
     op->on_descriptor = true;
     op->retry_events = retry_events;
     return &op->sqe;
@@ -110,20 +110,50 @@ void prep_splice(struct op *op, int in_fd, off_t in_offset, int out_fd, off_t ou
     sqe->splice_flags = flags;
 }
 
+/* What recv(2) does not wait for, whatever the socket's mode. */
+static int receive_flags(int flags)
+{
+    return flags & (MSG_ERRQUEUE | MSG_OOB) ? flags | MSG_DONTWAIT : flags;
+}
+
+static struct io_uring_sqe *begin_receive(struct op *op, unsigned opcode, int fd, int flags)
+{
+    struct io_uring_sqe *sqe;
+
+    flags = receive_flags(flags);
+    sqe = begin(op, opcode, fd, flags & MSG_DONTWAIT ? 0 : POLLIN);
+    sqe->msg_flags = (uint32_t)flags;
+    return sqe;
+}
+
+static struct io_uring_sqe *begin_send(struct op *op, unsigned opcode, int fd, int flags)
+{
+    struct io_uring_sqe *sqe = begin(op, opcode, fd, flags & MSG_DONTWAIT ? 0 : POLLOUT);
+
+    sqe->msg_flags = (uint32_t)flags;
+    return sqe;
+}
+
 void prep_recv(struct op *op, int fd, void *buf, size_t size, int flags)
 {
-    struct io_uring_sqe *sqe = begin(op, IORING_OP_RECV, fd, flags & MSG_DONTWAIT ? 0 : POLLIN);
-
-    set_buffer(sqe, buf, size);
-    sqe->msg_flags = (uint32_t)flags;
+    set_buffer(begin_receive(op, IORING_OP_RECV, fd, flags), buf, size);
 }
 
 void prep_send(struct op *op, int fd, const void *buf, size_t size, int flags)
 {
-    struct io_uring_sqe *sqe = begin(op, IORING_OP_SEND, fd, flags & MSG_DONTWAIT ? 0 : POLLOUT);
+    set_buffer(begin_send(op, IORING_OP_SEND, fd, flags), buf, size);
+}
 
-    set_buffer(sqe, buf, size);
-    sqe->msg_flags = (uint32_t)flags;
+void prep_recvmsg(struct op *op, int fd, struct msghdr *message, int flags)
+{
+    begin_receive(op, IORING_OP_RECVMSG, fd, flags)->addr = (uint64_t)(uintptr_t)message;
+    op->sqe.len = 1;
+}
+
+void prep_sendmsg(struct op *op, int fd, const struct msghdr *message, int flags)
+{
+    begin_send(op, IORING_OP_SENDMSG, fd, flags)->addr = (uint64_t)(uintptr_t)message;
+    op->sqe.len = 1;
 }
 
 void prep_send_zc(struct op *op, int fd, const void *buf, size_t size, int flags)

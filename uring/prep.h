@@ -30,8 +30,11 @@ void prep_ftruncate(struct op *op, int fd, off_t size);
 /* The op is out_fd's. An offset of -1 means none, as a NULL of splice(2). */
 void prep_splice(struct op *op, int in_fd, off_t in_offset, int out_fd, off_t out_offset,
                  uint32_t size, unsigned flags);
+/* Receives with MSG_ERRQUEUE or MSG_OOB do not wait, as with recv(2). */
 void prep_recv(struct op *op, int fd, void *buf, size_t size, int flags);
 void prep_send(struct op *op, int fd, const void *buf, size_t size, int flags);
+void prep_recvmsg(struct op *op, int fd, struct msghdr *message, int flags);
+void prep_sendmsg(struct op *op, int fd, const struct msghdr *message, int flags);
 void prep_send_zc(struct op *op, int fd, const void *buf, size_t size, int flags);
 /* Into a buffer of this group, chosen when there is data; all of it. */
 void prep_recv_chosen(struct op *op, int fd, uint16_t group, int flags);

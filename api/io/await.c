@@ -7,7 +7,7 @@ int await_with(struct op *op, const char *what, void (*on_done)(struct op *op))
 {
     struct op_source waiting;
     struct wait wait;
-    int error = wait_begin(&wait, what, op->on_descriptor ? op->sqe.fd : -1);
+    int error = wait_begin(&wait, what, op->on_descriptor ? op->fd : -1);
 
     if (UNLIKELY(error < 0))
         return error;

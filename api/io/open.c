@@ -7,14 +7,13 @@
  * of ours.
  */
 #include "api/io/await.h"
+#include "api/io/readiness.h"
 #include "api/result.h"
 #include "runtime/hub.h"
 #include "runtime/offload.h"
-#include "runtime/wait.h"
 
 #include <fcntl.h>
 #include <greenring/io.h>
-#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -125,34 +124,6 @@ static struct fifo_open *fifo_new(int dir, const char *path, int flags, int held
     return fifo;
 }
 
-/*
- * The second source of the wait: the descriptor of the ring's attempt. A writer that came, wrote
- * and left before the thread was in open(2) is seen by it and by nobody else.
- */
-struct held_source {
-    struct source source;
-    struct op poll;
-};
-
-static void held_is_ready(struct op *op)
-{
-    source_done(op->owner);
-}
-
-static void stop_polling(struct source *source)
-{
-    ops_cancel(&hub_self()->ops, &CONTAINER_OF(source, struct held_source, source)->poll);
-}
-
-static void watch_held(struct wait *wait, struct held_source *held, int fd)
-{
-    prep_poll(&held->poll, fd, POLLIN | POLLHUP);
-    held->poll.on_done = held_is_ready;
-    held->poll.owner = &held->source;
-    if (ops_submit(&hub_self()->ops, &held->poll) == 0)
-        wait_hold(wait, &held->source, stop_polling);
-}
-
 static void discard_all_but_held(struct fifo_open *fifo)
 {
     fifo->held_fd = -1;
@@ -161,12 +132,15 @@ static void discard_all_but_held(struct fifo_open *fifo)
     free_fifo(fifo);
 }
 
-/* held_fd is taken over, whatever happens. */
+/*
+ * held_fd: taken over, whatever happens. It is the wait's second source: a writer that came, wrote
+ * and left before the thread was in open(2) is seen by it and by nobody else.
+ */
 static int open_fifo(int dir, const char *path, int flags, int held_fd)
 {
     struct fifo_open *fifo = fifo_new(dir, path, flags, held_fd);
     struct fifo_source waiting = { .fifo = fifo };
-    struct held_source held;
+    struct readiness held;
     struct wait wait;
     int result = fifo ? wait_begin(&wait, "the opening of a FIFO", -1) : -ENOMEM;
 
@@ -183,14 +157,14 @@ static int open_fifo(int dir, const char *path, int flags, int held_fd)
     }
     wait_hold(&wait, &waiting.source, leave_open);
     if (held_fd >= 0)
-        watch_held(&wait, &held, held_fd);
+        readiness_enlist(&wait, &held, held_fd, POLLIN);
     wait_park(&wait);
     if (wait.interruption) {
         if (held_fd >= 0)
             close(held_fd);
         return wait_outcome(&wait); /* the rest is the threads' now */
     }
-    if (held_fd >= 0 && wait.winner == &held.source) {
+    if (held_fd >= 0 && wait.winner == &held.waiting.source) {
         if (!waiting.abandoned)
             discard_all_but_held(fifo);
         return held_fd;

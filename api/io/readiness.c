@@ -2,28 +2,128 @@
 #include "api/io/readiness.h"
 
 #include "base/check.h"
+#include "base/sys.h"
+#include "runtime/hub.h"
 #include "uring/prep.h"
 
 #include <limits.h>
+#include <sys/epoll.h>
 #include <sys/resource.h>
+
+/* ---- the detour ------------------------------------------------------------------------------ */
+
+/*
+ * The ring's POLL_ADD is not exact. It reports POLLRDHUP to everybody, for ever: who waits for room on
+ * a socket whose peer has said all it has to say would be told again and again of nothing he asked
+ * for. It misses POLLPRI alone, and reports it, and the bands, with any data. epoll is exact. In these
+ * cases the op watches an epoll descriptor that has ours in it; it counts as an op of ours all the
+ * same, so that gring_close ends it.
+ */
+enum { NEEDS_EPOLL = POLLPRI | POLLRDBAND | POLLWRBAND };
+enum { NO_EPOLL = -1 };
+
+static void close_epoll(struct readiness *ready)
+{
+    if (ready->epoll != NO_EPOLL)
+        sys_close(ready->epoll);
+    ready->epoll = NO_EPOLL;
+}
+
+/* 0, also for a file that epoll does not take: those are always ready. */
+static int open_epoll(struct readiness *ready, int fd)
+{
+    struct epoll_event event = { .events = (unsigned short)ready->events };
+    int saved_errno = errno, error = 0;
+
+    ready->epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (ready->epoll < 0 || epoll_ctl(ready->epoll, EPOLL_CTL_ADD, fd, &event) < 0) {
+        error = errno == EPERM ? 0 : -errno;
+        close_epoll(ready);
+    }
+    errno = saved_errno;
+    return error;
+}
+
+/* What it was asked for that is there, by now. */
+static int look_through_epoll(const struct readiness *ready)
+{
+    struct epoll_event event;
+
+    return epoll_wait(ready->epoll, &event, 1, 0) == 1 ? (int)event.events : 0;
+}
 
 /* ---- one descriptor among several sources ---------------------------------------------------- */
 
+static void describe(struct readiness *ready, int fd)
+{
+    if (ready->epoll == NO_EPOLL)
+        prep_poll(&ready->op, fd, (unsigned short)ready->events);
+    else
+        prep_poll(&ready->op, ready->epoll, POLLIN);
+    ready->op.fd = fd;
+}
+
+static void came(struct op *op);
+
+static int watch_on(struct readiness *ready)
+{
+    int fd = ready->op.fd, error = 0;
+
+    if (ready->epoll == NO_EPOLL)
+        error = open_epoll(ready, fd);
+    if (error < 0)
+        return error;
+    describe(ready, fd);
+    ready->op.owner = &ready->waiting;
+    ready->op.on_done = came;
+    return ops_submit(&hub_self()->ops, &ready->op);
+}
+
+static int events_there(const struct readiness *ready)
+{
+    int asked = (unsigned short)ready->events | POLLERR | POLLHUP | POLLNVAL;
+
+    return ready->epoll == NO_EPOLL ? ready->op.result & asked : look_through_epoll(ready);
+}
+
+/* Done, or nothing of what was asked for and watched on. */
+static void came(struct op *op)
+{
+    struct readiness *ready = CONTAINER_OF(op, struct readiness, op);
+
+    if (op->result > 0 && ready->error == 0) {
+        op->result = events_there(ready);
+        if (op->result == 0 && !op->cancel_asked) {
+            ready->error = watch_on(ready);
+            if (ready->error == 0)
+                return;
+        }
+    }
+    close_epoll(ready);
+    op_source_done(op);
+}
+
 void readiness_enlist(struct wait *wait, struct readiness *ready, int fd, short events)
 {
-    prep_poll(&ready->op, fd, (unsigned short)events);
-    if (LIKELY(op_source_enlist(wait, &ready->waiting, &ready->op) == 0))
-        return;
-    /* One kind of end for all: this, too, is an op that completes. */
-    prep_nop(&ready->op);
-    CHECK(op_source_enlist(wait, &ready->waiting, &ready->op) == 0);
+    ready->events = events;
+    ready->epoll = NO_EPOLL;
+    ready->error = events & NEEDS_EPOLL ? open_epoll(ready, fd) : 0;
+    describe(ready, fd);
+    if (ready->error == 0)
+        ready->error = op_source_enlist(wait, &ready->waiting, &ready->op);
+    if (UNLIKELY(ready->error < 0)) {
+        /* One kind of end for all: this, too, is an op that completes. */
+        prep_nop(&ready->op);
+        CHECK(op_source_enlist(wait, &ready->waiting, &ready->op) == 0);
+    }
+    ready->op.on_done = came;
 }
 
 int readiness_answer(const struct readiness *ready)
 {
     CHECK(ready->op.state == OP_DONE);
-    if (!ready->op.on_descriptor)
-        return -EBADF;
+    if (ready->error < 0)
+        return ready->error;
     return op_was_cancelled(&ready->op) ? 0 : ready->op.result;
 }
 

@@ -29,6 +29,9 @@
 struct readiness {
     struct op_source waiting;
     struct op op;
+    short events;
+    int epoll; /* the detour that some waits need, or -1 */
+    int error; /* why it cannot be watched: -errno */
 };
 
 /*
@@ -41,7 +44,8 @@ struct readiness {
 void readiness_enlist(struct wait *wait, struct readiness *ready, int fd, short events);
 
 /* After wait_park. The events that are there, > 0; 0: withdrawn before there were any; -EBADF; or
- * what the kernel said, such as -ENOMEM. */
+ * what the kernel said, such as -ENOMEM, or -EMFILE for the few that need an epoll descriptor of their
+ * own: POLLPRI, and sockets whose peer has shut down. */
 int readiness_answer(const struct readiness *ready);
 
 /*

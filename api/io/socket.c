@@ -11,7 +11,7 @@
 #endif
 
 /* Receives that fail at once when there is nothing: told to wait first they would wait for ever. */
-enum { ANSWERS_AT_ONCE = MSG_DONTWAIT | MSG_OOB };
+enum { ANSWERS_AT_ONCE = MSG_DONTWAIT | MSG_OOB | MSG_ERRQUEUE };
 
 int gring_accept4(int fd, struct sockaddr *address, socklen_t *length, int flags)
 {
@@ -64,8 +64,6 @@ ssize_t gring_recv(int fd, void *buf, size_t size, int flags)
 
     if (!hub)
         return recv(fd, buf, size, flags);
-    if (flags & MSG_ERRQUEUE)
-        flags |= MSG_DONTWAIT; /* as recv(2): that queue is not waited for */
     entry = inflight_at(&hub->ops.inflight, fd);
     prep_recv(&op, fd, buf, size, flags);
     if (!(flags & ANSWERS_AT_ONCE))
@@ -86,24 +84,41 @@ static int send_some(int fd, const char *buf, size_t size, int flags)
     return await(&op, "send");
 }
 
+/*
+ * What is left after a short send. Its end is not told: the caller has the count, and an error or
+ * an interruption meets the next call.
+ */
+static size_t send_rest(int fd, const char *buf, size_t size, int flags)
+{
+    struct gring_task *task = hub_self()->running;
+    size_t done = 0;
+    int result = 1;
+
+    task_hold_reports(task);
+    for (; done < size && result > 0; done += result > 0 ? (size_t)result : 0)
+        result = send_some(fd, buf + done, size - done, flags);
+    task_release_reports(task, false);
+    return done;
+}
+
 /* MSG_WAITALL makes the kernel go on after a short send, but does not promise that it always
- * can: hence the loop. */
+ * can. */
 ssize_t gring_send(int fd, const void *buf, size_t size, int flags)
 {
     const char *bytes = buf;
-    size_t done = 0;
+    size_t done;
     int result;
 
-    if (!hub_self())
-        return send(fd, buf, size, flags | MSG_NOSIGNAL);
     flags |= MSG_NOSIGNAL;
-    if (flags & MSG_DONTWAIT)
-        return api_result(send_some(fd, buf, size, flags));
-    do {
-        result = send_some(fd, bytes + done, size - done, flags | MSG_WAITALL);
-        if (result < 0)
-            return api_result(done ? (ssize_t)done : result);
-        done += (size_t)result;
-    } while (result > 0 && done < size);
+    if (!hub_self())
+        return send(fd, buf, size, flags);
+    if (!(flags & MSG_DONTWAIT))
+        flags |= MSG_WAITALL;
+    result = send_some(fd, buf, size, flags);
+    if (result <= 0 || flags & MSG_DONTWAIT)
+        return api_result(result);
+    done = (size_t)result;
+    if (UNLIKELY(done < size))
+        done += send_rest(fd, bytes + done, size - done, flags);
     return (ssize_t)done;
 }

@@ -1,6 +1,6 @@
 /* greenring/io.h - files and descriptors. Drop-in: same arguments, results and errno as the
  * POSIX call of that name; only the task waits, not the thread. All are [wait], except
- * gring_close and gring_dup2.
+ * gring_close, gring_dup2, gring_dup3 and gring_close_range.
  *
  * Beyond POSIX: ECANCELED, ETIMEDOUT and what was thrown (greenring/task.h, greenring/time.h); EBADF
  * when gring_close took the descriptor away meanwhile. EINTR only by gring_throw. Short counts
@@ -22,6 +22,8 @@
 #ifndef GRING_IO_H
 #define GRING_IO_H
 #include <greenring/base.h>
+#include <poll.h>
+#include <sys/select.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 GRING_BEGIN
@@ -54,6 +56,11 @@ GRING_API int gring_close(int fd);
 /* dup2(2). What is in flight on `to` ends as by gring_close. A plain dup2(2) would leave it waiting
  * on the former file. [park][any] */
 GRING_API int gring_dup2(int from, int to);
+GRING_API int gring_dup3(int from, int to, int flags); /* dup3(2): the same, with O_CLOEXEC */
+/* close_range(2). Each descriptor of the range that tasks have used goes as by gring_close, one after
+ * the other; what the runtime itself lives on stays. CLOSE_RANGE_CLOEXEC closes nothing, now; with
+ * CLOSE_RANGE_UNSHARE it is EINVAL on a hub's thread. [park][any] */
+GRING_API int gring_close_range(unsigned first, unsigned last, int flags);
 
 /* ---- a file's bytes on the device, its size and space ---- */
 
@@ -107,5 +114,23 @@ GRING_API ssize_t gring_sendfile(int out, int in, off_t *off, size_t n);
  * if there was progress. */
 GRING_API ssize_t gring_copy_file_range(int in, off_t *in_off, int out, off_t *out_off, size_t n,
                                         unsigned flags);
+
+/* ---- readiness, for code that does its own reading -------------------------------------------
+ * The other tasks run meanwhile, also if something is ready at once. Regular files are always
+ * ready; an epoll descriptor is when one of its own is. A descriptor that gring_close or gring_dup2
+ * takes away during the wait is POLLNVAL, for gring_select and gring_wait_fd EBADF.
+ *
+ * poll(2): negative descriptors are ignored, duplicates are fine, timeout_ms -1 waits for ever, 0
+ * never parks and is not interrupted; n == 0 sleeps. revents are exact at the return. n may be above
+ * RLIMIT_NOFILE. ENOMEM: more than a few descriptors need memory for the wait. */
+GRING_API int gring_poll(struct pollfd *fds, nfds_t n, int timeout_ms);
+/* select(2), with Linux's habit of leaving in *tv the time that was not used. EINVAL also for n above
+ * FD_SETSIZE. A descriptor that is in none but `w` or `e` and has hung up, for which there is nothing
+ * to report, is not watched further in this call. */
+GRING_API int gring_select(int n, fd_set *r, fd_set *w, fd_set *e, struct timeval *tv);
+/* One descriptor, one answer: those of `events` that are there, and POLLERR and POLLHUP as poll(2)
+ * reports them; never 0. Cheaper than gring_poll, but of the moment it became ready: another task may
+ * have read since. */
+GRING_API int gring_wait_fd(int fd, short events);
 GRING_END
 #endif

@@ -414,3 +414,13 @@ void hub_close(struct gring_hub *hub)
     slab_each(&hub->tasks, free_extras, NULL);
     slab_destroy(&hub->tasks);
 }
+
+int hub_next_own_descriptor(const struct gring_hub *hub, unsigned first)
+{
+    int own[] = { hub->mailbox.event_fd, ring_descriptor(&hub->ops.ring) }, next = -1;
+
+    for (size_t index = 0; index < sizeof own / sizeof own[0]; index++)
+        if ((unsigned)own[index] >= first && (next < 0 || own[index] < next))
+            next = own[index];
+    return next;
+}

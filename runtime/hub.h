@@ -100,6 +100,9 @@ int hub_open(struct gring_hub *hub, const struct hub_config *config);
 /* On the hub's thread, when the last task, the main one, has ended. */
 void hub_close(struct gring_hub *hub);
 
+/* The lowest descriptor from `first` on that the hub itself lives on; -1: none. From any thread. */
+int hub_next_own_descriptor(const struct gring_hub *hub, unsigned first);
+
 /* ---- called by wait and task ----------------------------------------------------------------- */
 
 /* Parks the running task until task_ready, which may come only from the loop or from another

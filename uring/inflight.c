@@ -52,6 +52,16 @@ bool inflight_ever_used(int fd)
     return atomic_load_explicit(&used[fd], memory_order_relaxed);
 }
 
+int inflight_next_used(int first)
+{
+    atomic_bool *used = atomic_load_explicit(&ever_used, memory_order_relaxed);
+
+    for (size_t fd = (size_t)first; fd < ever_used_capacity; fd++)
+        if (!used || atomic_load_explicit(&used[fd], memory_order_relaxed))
+            return (int)fd;
+    return -1;
+}
+
 static void mark_used(int fd, bool value)
 {
     atomic_bool *used = atomic_load_explicit(&ever_used, memory_order_relaxed);
@@ -63,7 +73,7 @@ static void mark_used(int fd, bool value)
 
 int inflight_add(struct inflight *inflight, struct op *op)
 {
-    struct descriptor *entry = inflight_at(inflight, op->sqe.fd);
+    struct descriptor *entry = inflight_at(inflight, op->fd);
     struct list *link = &op->descriptor_link;
 
     if (!entry || entry->closing)
@@ -75,14 +85,14 @@ int inflight_add(struct inflight *inflight, struct op *op)
     entry->ops = link;
     if (UNLIKELY(!entry->marked_used)) {
         entry->marked_used = true;
-        mark_used(op->sqe.fd, true);
+        mark_used(op->fd, true);
     }
     return 0;
 }
 
 void inflight_remove(struct inflight *inflight, struct op *op)
 {
-    struct descriptor *entry = inflight_at(inflight, op->sqe.fd);
+    struct descriptor *entry = inflight_at(inflight, op->fd);
     struct list *link = &op->descriptor_link;
 
     if (link->next)

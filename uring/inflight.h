@@ -73,4 +73,7 @@ void inflight_end_close(struct ops *ops, int fd);
  * may skip the hub if not. */
 bool inflight_ever_used(int fd);
 
+/* The lowest such descriptor from `first` on; -1: none. */
+int inflight_next_used(int first);
+
 #endif

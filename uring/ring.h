@@ -34,6 +34,11 @@ struct ring {
 int ring_open(struct ring *ring, unsigned entries);
 void ring_close(struct ring *ring);
 
+static inline int ring_descriptor(const struct ring *ring)
+{
+    return ring->uring.ring_fd;
+}
+
 static inline bool ring_has(const struct ring *ring, enum feature feature)
 {
     return ring->features & 1u << feature;

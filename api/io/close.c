@@ -1,6 +1,6 @@
 /*
- * Closing, and dup2 onto a descriptor, which closes it too: first every operation on the descriptor
- * is asked to end, then awaited, then the descriptor goes.
+ * Closing, also by dup2 onto a descriptor and of a range: first every operation on the descriptor is
+ * asked to end, then awaited, then the descriptor goes.
  *
  * close(2) alone would leave a pending receive pending for ever, and a pending accept would keep
  * the port open. Until the descriptor is really closed its number cannot be used anew, so no
@@ -14,14 +14,21 @@
 
 #include <fcntl.h>
 #include <greenring/io.h>
+#include <limits.h>
 #include <unistd.h>
 
-enum { NOTHING = -1 };
+/* What becomes of a descriptor: closed, or another name of `from`. */
+struct successor {
+    int from;
+    int flags; /* of dup3(2) */
+};
 
-/* What becomes of fd: closed, or another name of `from`. */
-static int replace(int fd, int from)
+enum { NOTHING = -1 };
+static const struct successor nothing = { .from = NOTHING };
+
+static int replace(int fd, struct successor next)
 {
-    int result = from == NOTHING ? close(fd) : dup2(from, fd);
+    int result = next.from == NOTHING ? close(fd) : dup3(next.from, fd, next.flags);
 
     return result < 0 ? -errno : result;
 }
@@ -54,7 +61,7 @@ static void cannot_withdraw(struct source *source)
     CHECK_SAY(false, "a close is not interrupted");
 }
 
-static int replace_green(struct gring_hub *hub, int fd, int from)
+static int replace_green(struct gring_hub *hub, int fd, struct successor next)
 {
     struct close_wait closing = { .closer.on_drained = drained };
     struct wait wait;
@@ -68,7 +75,7 @@ static int replace_green(struct gring_hub *hub, int fd, int from)
         wait_park(&wait);
     }
     inflight_end_close(&hub->ops, fd);
-    return replace(fd, from);
+    return replace(fd, next);
 }
 
 /* ---- by a plain thread ----------------------------------------------------------------------- */
@@ -76,7 +83,8 @@ static int replace_green(struct gring_hub *hub, int fd, int from)
 struct remote_close {
     struct closer closer;
     struct gring_hub *hub;
-    int fd, from, result;
+    struct successor next;
+    int fd, result;
     atomic_uint done;
 };
 
@@ -92,7 +100,7 @@ static void finish_remote(struct remote_close *remote, int result)
 static void replace_remote(struct remote_close *remote)
 {
     inflight_end_close(&remote->hub->ops, remote->fd);
-    finish_remote(remote, replace(remote->fd, remote->from));
+    finish_remote(remote, replace(remote->fd, remote->next));
 }
 
 static void drained_for_thread(struct closer *closer)
@@ -111,14 +119,14 @@ static void begin_remote(void *arg)
         finish_remote(remote, state);
 }
 
-static int replace_from_thread(struct gring_hub *hub, int fd, int from)
+static int replace_from_thread(struct gring_hub *hub, int fd, struct successor next)
 {
     struct remote_close remote = {
-        .closer.on_drained = drained_for_thread, .hub = hub, .fd = fd, .from = from
+        .closer.on_drained = drained_for_thread, .hub = hub, .fd = fd, .next = next
     };
 
     if (runtime_call(hub, begin_remote, &remote) < 0)
-        return replace(fd, from);
+        return replace(fd, next);
     while (!atomic_load_explicit(&remote.done, memory_order_acquire))
         sys_futex_wait(&remote.done, 0);
     return remote.result;
@@ -126,27 +134,76 @@ static int replace_from_thread(struct gring_hub *hub, int fd, int from)
 
 /* ---- the calls ------------------------------------------------------------------------------- */
 
-static int replace_anywhere(int fd, int from)
+static int replace_anywhere(int fd, struct successor next)
 {
     struct gring_hub *hub = hub_self();
 
     if (hub)
-        return replace_green(hub, fd, from);
+        return replace_green(hub, fd, next);
     hub = runtime_hub();
     if (hub && fd >= 0 && inflight_ever_used(fd))
-        return replace_from_thread(hub, fd, from);
-    return replace(fd, from);
+        return replace_from_thread(hub, fd, next);
+    return replace(fd, next);
 }
 
 int gring_close(int fd)
 {
-    return (int)api_result(replace_anywhere(fd, NOTHING));
+    return (int)api_result(replace_anywhere(fd, nothing));
 }
 
-/* Nothing is ended for a dup2 that must fail, or that changes nothing. */
+/* Nothing is ended for a call that must fail, or that changes nothing. */
 int gring_dup2(int from, int to)
 {
     if (from == to || fcntl(from, F_GETFD) < 0)
         return dup2(from, to);
-    return (int)api_result(replace_anywhere(to, from));
+    return (int)api_result(replace_anywhere(to, (struct successor){ .from = from }));
+}
+
+int gring_dup3(int from, int to, int flags)
+{
+    if (from == to || flags & ~O_CLOEXEC || fcntl(from, F_GETFD) < 0)
+        return dup3(from, to, flags);
+    return (int)api_result(
+        replace_anywhere(to, (struct successor){ .from = from, .flags = flags }));
+}
+
+/* ---- a range --------------------------------------------------------------------------------- */
+
+static void close_used(const struct gring_hub *hub, unsigned first, unsigned last)
+{
+    int fd = first <= INT_MAX ? inflight_next_used((int)first) : -1;
+
+    for (; fd >= 0 && (unsigned)fd <= last; fd = inflight_next_used(fd + 1))
+        if (hub_next_own_descriptor(hub, (unsigned)fd) != fd)
+            (void)replace_anywhere(fd, nothing); /* no error is told: as close_range(2) */
+}
+
+/* What tasks have not used; what the hub itself lives on stays. */
+static int close_unused(const struct gring_hub *hub, unsigned first, unsigned last)
+{
+    int own;
+
+    while ((own = hub_next_own_descriptor(hub, first)) >= 0 && (unsigned)own <= last) {
+        if ((unsigned)own > first)
+            close_range(first, (unsigned)own - 1, 0);
+        first = (unsigned)own + 1;
+    }
+    return first <= last ? close_range(first, last, 0) : 0;
+}
+
+int gring_close_range(unsigned first, unsigned last, int flags)
+{
+    struct gring_hub *hub = runtime_hub();
+    bool green = hub_self() != NULL;
+    int result;
+
+    if (green && flags & CLOSE_RANGE_UNSHARE)
+        return (int)api_result(-EINVAL);
+    if (flags || first > last || !hub || !(green || runtime_visit(hub)))
+        return close_range(first, last, flags); /* it closes nothing, or nothing of the tasks' */
+    close_used(hub, first, last);
+    result = close_unused(hub, first, last);
+    if (!green)
+        runtime_leave();
+    return result;
 }

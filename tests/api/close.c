@@ -4,10 +4,12 @@
  *
  * Each test must leave exactly as many descriptors as it found.
  */
+#include "tests/support/child.h"
 #include "tests/support/fds.h"
 #include "tests/support/green.h"
 
 #include <greenring/debug.h>
+#include <linux/close_range.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/un.h>
@@ -681,6 +683,173 @@ ClosingTest(by_dup2_on_a_plain_thread_ends_a_read)
     cr_assert_eq(pthread_join(thread, &result), 0);
     cr_assert_eq((intptr_t)result, old[0]);
     close(old[0]), close(old[1]), close(new[0]), close(new[1]);
+}
+
+/* ---- dup3 and close_range --------------------------------------------------------------------- */
+
+ClosingTest(by_dup3_ends_a_read_and_sets_the_flag)
+{
+    struct call call = { 0 };
+    gring_task *task;
+    int old[2], new[2];
+
+    make_pipe(old);
+    make_pipe(new);
+    call.fd = old[0];
+    task = spawn_waiting(do_read, &call);
+    cr_assert_eq(gring_dup3(new[0], old[0], 2), -1);
+    cr_assert_eq(errno, EINVAL);
+    cr_assert_eq(gring_dup3(old[0], old[0], 0), -1);
+    cr_assert_eq(errno, EINVAL);
+    cr_assert_eq(gring_dup3(-1, old[0], 0), -1);
+    cr_assert_eq(errno, EBADF);
+    gring_idle();
+    cr_assert(!call.returned, "a call that fails ends nothing");
+    cr_assert_eq(gring_dup3(new[0], old[0], O_CLOEXEC), old[0]);
+    expect_ebadf(task, &call);
+    cr_assert_eq(fcntl(old[0], F_GETFD), FD_CLOEXEC);
+    cr_assert_eq(gring_dup3(new[0], old[0], 0), old[0]);
+    cr_assert_eq(fcntl(old[0], F_GETFD), 0);
+    close(old[0]), close(old[1]), close(new[0]), close(new[1]);
+}
+
+/* Descriptors from here on are this test's own. */
+enum { RANGE = 500, RANGE_COUNT = 6 };
+
+/* Pipes' reading ends at RANGE, RANGE + 2, …; a task reads from each but the last. */
+static void make_range(struct call calls[RANGE_COUNT], gring_task *tasks[RANGE_COUNT],
+                       int writers[])
+{
+    for (int index = 0; index < RANGE_COUNT; index++) {
+        int ends[2];
+
+        make_pipe(ends);
+        calls[index] = (struct call){ .fd = RANGE + 2 * index };
+        cr_assert_eq(dup3(ends[0], calls[index].fd, O_CLOEXEC), calls[index].fd);
+        close(ends[0]);
+        writers[index] = ends[1];
+        if (index < RANGE_COUNT - 1)
+            tasks[index] = spawn_waiting(do_read, &calls[index]);
+    }
+}
+
+static void expect_range_to_be_closed(struct call calls[RANGE_COUNT],
+                                      gring_task *tasks[RANGE_COUNT], const int writers[])
+{
+    for (int index = 0; index < RANGE_COUNT; index++) {
+        cr_assert(!is_open(calls[index].fd));
+        if (index < RANGE_COUNT - 1)
+            expect_ebadf(tasks[index], &calls[index]);
+        close(writers[index]);
+    }
+    cr_assert_eq(in_flight(), 0);
+}
+
+ClosingTest(of_a_range_ends_what_is_in_flight_in_it_and_nothing_else)
+{
+    struct call calls[RANGE_COUNT], outside = { 0 };
+    gring_task *tasks[RANGE_COUNT], *reader;
+    int writers[RANGE_COUNT], ends[2];
+
+    make_pipe(ends);
+    outside.fd = ends[0];
+    make_range(calls, tasks, writers);
+    reader = spawn_waiting(do_read, &outside);
+    errno = 4242;
+    cr_assert_eq(gring_close_range(RANGE, RANGE + 2 * RANGE_COUNT, 0), 0);
+    cr_assert_eq(errno, 4242);
+    cr_assert(!outside.returned);
+    cr_assert_eq(write(ends[1], "x", 1), 1);
+    cr_assert_eq(gring_join(reader, NULL), 0);
+    cr_assert_eq(outside.result, 1);
+    expect_range_to_be_closed(calls, tasks, writers);
+    close_both(ends);
+}
+
+ClosingTest(of_a_range_refuses_what_close_range_refuses_and_sets_flags)
+{
+    int ends[2];
+    struct call call = { 0 };
+    gring_task *task;
+
+    cr_assert_eq(pipe(ends), 0);
+    call.fd = ends[0];
+    task = spawn_waiting(do_read, &call);
+    cr_assert_eq(gring_close_range(5, 4, 0), -1);
+    cr_assert_eq(errno, EINVAL);
+    cr_assert_eq(gring_close_range(3, ~0u, 1u << 20), -1);
+    cr_assert_eq(errno, EINVAL);
+    cr_assert_eq(gring_close_range(3, ~0u, CLOSE_RANGE_UNSHARE), -1);
+    cr_assert_eq(errno, EINVAL);
+    cr_assert_eq(gring_close_range((unsigned)ends[0], (unsigned)ends[0], CLOSE_RANGE_CLOEXEC), 0);
+    cr_assert_eq(fcntl(ends[0], F_GETFD), FD_CLOEXEC);
+    cr_assert_eq(fcntl(ends[1], F_GETFD), 0);
+    cr_assert(!call.returned);
+    cr_assert_eq(write(ends[1], "x", 1), 1);
+    cr_assert_eq(gring_join(task, NULL), 0);
+    close_both(ends);
+}
+
+static void *close_own_range(void *unused)
+{
+    gring_close_range(RANGE, RANGE + 2 * RANGE_COUNT, 0);
+    return unused;
+}
+
+ClosingTest(of_a_range_from_a_plain_thread_ends_what_is_in_flight)
+{
+    struct call calls[RANGE_COUNT];
+    gring_task *tasks[RANGE_COUNT];
+    int writers[RANGE_COUNT];
+    pthread_t thread;
+
+    make_range(calls, tasks, writers);
+    cr_assert_eq(pthread_create(&thread, NULL, close_own_range, NULL), 0);
+    for (int index = 0; index < RANGE_COUNT - 1; index++)
+        gring_wait(tasks[index], NULL);
+    cr_assert_eq(pthread_join(thread, NULL), 0);
+    expect_range_to_be_closed(calls, tasks, writers);
+}
+
+static void *close_everything(void *unused)
+{
+    int ends[2];
+    char byte;
+
+    CHILD_MUST(gring_close_range(3, ~0u, 0) == 0);
+    CHILD_MUST(gring_sleep(GRING_MS) == 0);
+    CHILD_MUST(pipe(ends) == 0);
+    CHILD_MUST(gring_within(GRING_MS, gring_read(ends[0], &byte, 1)) == -1 && errno == ETIMEDOUT);
+    CHILD_MUST(gring_write(ends[1], "x", 1) == 1 && gring_read(ends[0], &byte, 1) == 1);
+    return unused;
+}
+
+static void *unpark_main(void *main_task)
+{
+    gring_unpark(main_task, NULL);
+    return NULL;
+}
+
+static void *close_everything_and_be_woken(void *unused)
+{
+    pthread_t thread;
+
+    close_everything(unused);
+    CHILD_MUST(pthread_create(&thread, NULL, unpark_main, gring_self()) == 0);
+    CHILD_MUST(gring_park(NULL) == 0);
+    CHILD_MUST(pthread_join(thread, NULL) == 0);
+    return NULL;
+}
+
+static void close_all_in_a_run(void)
+{
+    CHILD_MUST(gring_run(close_everything_and_be_woken, NULL, NULL) == 0);
+    CHILD_MUST(gring_close_range(3, ~0u, 0) == 0);
+}
+
+Test(close, of_all_descriptors_leaves_the_runtime_working)
+{
+    child_must_pass(close_all_in_a_run);
 }
 
 /* ---- shutdown -------------------------------------------------------------------------------- */

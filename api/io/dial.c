@@ -2,6 +2,7 @@
 #include "api/io/endpoint.h"
 #include "api/io/resolve.h"
 #include "api/result.h"
+#include "runtime/hub.h"
 
 #include <fcntl.h>
 #include <greenring/io.h>
@@ -38,22 +39,43 @@ static int dial_address(const struct address *address)
     return fd;
 }
 
+static int dial_each(const struct address *addresses, int count, const struct gring_task *task)
+{
+    int result = -ENXIO;
+
+    for (int index = 0; index < count; index++) {
+        result = dial_address(&addresses[index]);
+        if (result >= 0 || (task && task_interruption(task)))
+            return result; /* connected, or not wanted any more */
+    }
+    return result;
+}
+
+/* An interruption is no address's failure: it ends the call and is reported by it, even where the
+ * network could have said the same. */
+static int dial_until_interrupted(const struct address *addresses, int count)
+{
+    struct gring_task *task = hub_self() ? hub_self()->running : NULL;
+    int result;
+
+    if (!task)
+        return dial_each(addresses, count, NULL);
+    task_hold_reports(task);
+    result = dial_each(addresses, count, task);
+    task_release_reports(task, result < 0);
+    return result;
+}
+
 static int dial(const char *text)
 {
     struct address addresses[ADDRESSES_MAX];
     struct endpoint endpoint;
     int result = endpoint_parse(&endpoint, text);
-    int count;
 
     if (result < 0 || endpoint.kind == ENDPOINT_FD)
         return result < 0 ? result : duplicate(endpoint.fd);
-    count = result = resolve(&endpoint, addresses);
-    for (int index = 0; index < count; index++) {
-        result = dial_address(&addresses[index]);
-        if (result >= 0 || result == -ECANCELED)
-            return result; /* connected, or not wanted any more */
-    }
-    return count == 0 ? -ENXIO : result;
+    result = resolve(&endpoint, addresses);
+    return result < 0 ? result : dial_until_interrupted(addresses, result);
 }
 
 int gring_net_dial(const char *endpoint)

@@ -13,6 +13,7 @@
 #include <greenring/debug.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -385,6 +386,41 @@ GreenTest(connect, waits_for_room_in_the_backlog_of_a_unix_listener)
         close(clients[index].fd);
     }
     close(listener);
+}
+
+/* A listener that answers nobody any more: its backlog of one is taken. */
+static int make_silent_listener(in_addr_t host, uint16_t port, int *first)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in address = loopback(port);
+
+    address.sin_addr.s_addr = htonl(host);
+    cr_assert_eq(bind(fd, (struct sockaddr *)&address, sizeof address), 0, "%m");
+    cr_assert_eq(listen(fd, 0), 0);
+    *first = plain_connect(fd);
+    return fd;
+}
+
+/* As after EINTR of connect(2): the attempt is the socket's, and goes on. */
+GreenTest(connect, interrupted_goes_on_and_says_so_to_later_calls)
+{
+    int first, listener = make_silent_listener(INADDR_LOOPBACK, 0, &first);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), result;
+    struct sockaddr_in address = address_of(listener);
+
+    cr_assert_eq(
+        gring_within(GRING_MS, gring_connect(fd, (struct sockaddr *)&address, sizeof address)), -1);
+    cr_assert_eq(errno, ETIMEDOUT);
+    cr_assert_eq(gring_connect(fd, (struct sockaddr *)&address, sizeof address), -1);
+    cr_assert_eq(errno, EALREADY);
+    close(gring_accept(listener, NULL, NULL)); /* room for it, when it asks again */
+    cr_assert_neq(gring_wait_fd(fd, POLLOUT) & POLLOUT, 0);
+    result = gring_connect(fd, (struct sockaddr *)&address, sizeof address);
+    cr_assert(result == 0 || errno == EISCONN, "%m");
+    cr_assert_eq(gring_connect(fd, (struct sockaddr *)&address, sizeof address), -1);
+    cr_assert_eq(errno, EISCONN);
+    cr_assert_eq(gring_send(fd, "x", 1, 0), 1);
+    close(fd), close(first), close(listener);
 }
 
 /* ---- recv ------------------------------------------------------------------------------------ */
@@ -877,6 +913,31 @@ GreenTest(endpoint, dial_tells_the_last_addresss_error_and_leaves_nothing_behind
     cr_assert_eq(gring_net_dial("unix:/nonexistent/socket"), -1);
     cr_assert_eq(errno, ENOENT);
     cr_assert_eq(descriptor_count(), before);
+}
+
+/* 127.0.0.2 is silent, 127.0.0.1 would answer: but the call was interrupted, not the address bad. */
+GreenTest(endpoint, dial_interrupted_at_one_address_does_not_go_on_to_the_next)
+{
+    int listener = make_listener(4), first, silent, before;
+    char text[64];
+    struct call call = { .endpoint = text };
+    gring_task *task;
+
+    silent = make_silent_listener(0x7f000002, port_of(listener), &first);
+    snprintf(text, sizeof text, "tcp:three.test:%d", port_of(listener));
+    before = descriptor_count();
+    task = gring_spawn(do_dial, &call);
+    while (descriptor_count() == before) /* the name is being looked up */
+        gring_yield();
+    gring_idle();
+    gring_throw(task, EINTR);
+    cr_assert_eq(gring_join(task, NULL), 0);
+    cr_assert_eq(call.result, -1);
+    cr_assert_eq(call.error, EINTR);
+    cr_assert_eq(gring_within(20 * GRING_MS, gring_net_dial(text)), -1);
+    cr_assert_eq(errno, ETIMEDOUT);
+    cr_assert_eq(descriptor_count(), before);
+    close(listener), close(silent), close(first);
 }
 
 GreenTest(endpoint, unix_sockets_meet_at_a_path)

@@ -595,6 +595,39 @@ Test(kernel, poll_of_an_epoll_descriptor_waits_without_a_worker)
     cr_assert_eq(thread_count(), threads);
 }
 
+/* Why api/io/readiness.c takes a detour: poll(2) would say neither. */
+Test(kernel, poll_reports_the_end_of_the_peer_s_stream_unasked)
+{
+    int ends[2];
+
+    make_tcp_pair(ends);
+    cr_assert_eq(poll_result(ends[0], POLLPRI), STILL_PENDING);
+    cr_assert_eq(shutdown(ends[1], SHUT_WR), 0);
+    cr_assert_eq(result_within(1, 2000), POLLRDHUP);
+    cr_assert_eq(poll_result(ends[0], POLLPRI), POLLRDHUP);
+}
+
+Test(kernel, poll_takes_any_data_for_urgent_if_it_is_asked_for_both)
+{
+    int ends[2];
+
+    make_tcp_pair(ends);
+    cr_assert_eq(poll_result(ends[0], POLLIN | POLLPRI), STILL_PENDING);
+    cr_assert_eq(write(ends[1], "x", 1), 1);
+    cr_assert_eq(result_within(1, 2000), POLLIN | POLLPRI);
+}
+
+Test(kernel, poll_misses_urgent_data_alone)
+{
+    int ends[2];
+
+    make_tcp_pair(ends);
+    cr_assert_eq(poll_result(ends[0], POLLPRI), STILL_PENDING);
+    cr_assert_eq(send(ends[1], "!", 1, MSG_OOB), 1);
+    cr_assert_eq(result_within(1, 50), STILL_PENDING);
+    cr_assert_eq(poll_result(ends[0], POLLPRI), POLLPRI, "it was there");
+}
+
 Test(kernel, read_of_timerfd_eventfd_and_inotify_waits_without_a_worker)
 {
     int fds[] = { timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC), eventfd(0, EFD_CLOEXEC),

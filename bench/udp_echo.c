@@ -1,6 +1,6 @@
 /*
- * What a UDP request costs a server: tasks that recvfrom and sendto, against a raw ring and against a
- * thread that blocks.
+ * What a UDP request costs a server: tasks that recvfrom and sendto, against a raw ring and
+ * against a thread that blocks.
  *
  * One socket, datagrams of 64 bytes over loopback, as many outstanding as the server has tasks. The
  * client is a process of its own on another processor, sends a request for each reply and looks at

@@ -1,6 +1,6 @@
 /*
- * Closing, also by dup2 onto a descriptor and of a range: first every operation on the descriptor is
- * asked to end, then awaited, then the descriptor goes.
+ * Closing, also by dup2 onto a descriptor and of a range: first every operation on the descriptor
+ * is asked to end, then awaited, then the descriptor goes.
  *
  * close(2) alone would leave a pending receive pending for ever, and a pending accept would keep
  * the port open. Until the descriptor is really closed its number cannot be used anew, so no

@@ -1,8 +1,8 @@
 /*
  * Messages: calls with addresses, several buffers, ancillary data, and several messages at once.
  *
- * The message header is the caller's and is the kernel's until the call returns; what a send is given
- * is never written to.
+ * The message header is the caller's and is the kernel's until the call returns; what a send is
+ * given is never written to.
  */
 #include "api/io/await.h"
 #include "api/result.h"
@@ -82,9 +82,9 @@ static size_t bytes_of(const struct msghdr *message)
 }
 
 /*
- * The message without its first `done` bytes, fewer than it has, and without its ancillary data, which
- * went with the first of them. The caller's vector stays as it is: a buffer that was cut goes alone, in
- * *cut.
+ * The message without its first `done` bytes, fewer than it has, and without its ancillary data,
+ * which went with the first of them. The caller's vector stays as it is: a buffer that was cut
+ * goes alone, in *cut.
  */
 static struct msghdr rest_of(const struct msghdr *message, size_t done, struct iovec *cut)
 {
@@ -110,8 +110,8 @@ static int send_some(int fd, const struct msghdr *message, int flags, const char
 {
     struct op op;
 
-    /* Where the kernel goes on by itself it must not send descriptors twice, and not every kernel is
-     * careful. */
+    /* Where the kernel goes on by itself it must not send descriptors twice, and not every kernel
+     * is careful. */
     if (!(flags & MSG_DONTWAIT) && !message->msg_controllen)
         flags |= MSG_WAITALL;
     prep_sendmsg(&op, fd, message, flags);
@@ -207,8 +207,8 @@ static bool complete(int fd, struct mmsghdr *message, int flags)
     return message->msg_len == total;
 }
 
-/* The first has been sent. One that has to wait is waited for, and those behind it go at once as far
- * as there is room. How many, with the first. */
+/* The first has been sent. One that has to wait is waited for, and those behind it go at once as
+ * far as there is room. How many, with the first. */
 static unsigned send_others(int fd, struct mmsghdr *messages, unsigned count, int flags)
 {
     struct gring_task *task = hub_self()->running;

@@ -2,8 +2,8 @@
  * poll(2) for tasks, and the wait for one descriptor.
  *
  * A wait for n descriptors is n operations as n sources of one wait, and the instant as one more.
- * They only say when to look: what is returned is what a real poll(2) without waiting then finds, so
- * that revents are exact, and so that data another task has taken meanwhile is not reported.
+ * They only say when to look: what is returned is what a real poll(2) without waiting then finds,
+ * so that revents are exact, and so that data another task has taken meanwhile is not reported.
  */
 #include "api/io/poll.h"
 
@@ -30,8 +30,8 @@ static void watch(struct wait *wait, struct readiness *ready, const struct pollf
         ready->op.state = OP_IDLE; /* poll(2) ignores it */
 }
 
-/* Descriptors that gring_close took away: their numbers may be other files' by now, whatever poll(2)
- * says. How many more have revents. */
+/* Descriptors that gring_close took away: their numbers may be other files' by now, whatever
+ * poll(2) says. How many more have revents. */
 static int note_gone(struct pollfd *fds, const struct readiness *ready, nfds_t count)
 {
     int more = 0;

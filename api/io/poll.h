@@ -6,8 +6,8 @@
 
 #include <poll.h>
 
-/* poll(2) for a task, until an instant or CLOCK_FOREVER: how many have revents, 0 at the instant, or
- * -errno. Other tasks run meanwhile, also if some are ready at once. */
+/* poll(2) for a task, until an instant or CLOCK_FOREVER: how many have revents, 0 at the instant,
+ * or -errno. Other tasks run meanwhile, also if some are ready at once. */
 int poll_until(struct pollfd *fds, nfds_t count, gring_ns until);
 
 #endif

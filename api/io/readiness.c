@@ -13,11 +13,11 @@
 /* ---- the detour ------------------------------------------------------------------------------ */
 
 /*
- * The ring's POLL_ADD is not exact. It reports POLLRDHUP to everybody, for ever: who waits for room on
- * a socket whose peer has said all it has to say would be told again and again of nothing he asked
- * for. It misses POLLPRI alone, and reports it, and the bands, with any data. epoll is exact. In these
- * cases the op watches an epoll descriptor that has ours in it; it counts as an op of ours all the
- * same, so that gring_close ends it.
+ * The ring's POLL_ADD is not exact. It reports POLLRDHUP to everybody, for ever: who waits for
+ * room on a socket whose peer has said all it has to say would be told again and again of nothing
+ * he asked for. It misses POLLPRI alone, and reports it, and the bands, with any data. epoll is
+ * exact. In these cases the op watches an epoll descriptor that has ours in it; it counts as an
+ * op of ours all the same, so that gring_close ends it.
  */
 enum { NEEDS_EPOLL = POLLPRI | POLLRDBAND | POLLWRBAND };
 enum { NO_EPOLL = -1 };
@@ -65,6 +65,7 @@ static void describe(struct readiness *ready, int fd)
 
 static void came(struct op *op);
 
+/* Exactly, from now on; the task is not woken for it. -errno: it cannot be. */
 static int watch_on(struct readiness *ready)
 {
     int fd = ready->op.fd, error = 0;
@@ -76,7 +77,9 @@ static int watch_on(struct readiness *ready)
     describe(ready, fd);
     ready->op.owner = &ready->waiting;
     ready->op.on_done = came;
-    return ops_submit(&hub_self()->ops, &ready->op);
+    /* were the descriptor being closed, this op had been asked to end */
+    CHECK(ops_submit(&hub_self()->ops, &ready->op) == 0);
+    return 0;
 }
 
 static int events_there(const struct readiness *ready)

@@ -11,9 +11,9 @@
  *     for each: readiness_answer(&ready[i])                 several may have become ready together
  *     if none: wait_outcome(&wait)                          else the interruption waits
  *
- * From enlist until wait_park has returned the memory is the kernel's: on the parked task's stack, or
- * allocated. It needs no initialisation. The same descriptor may be enlisted several times, in one
- * wait and in many.
+ * From enlist until wait_park has returned the memory is the kernel's: on the parked task's
+ * stack, or allocated. It needs no initialisation. The same descriptor may be enlisted several
+ * times, in one wait and in many.
  *
  * Nothing is consumed, so nothing is lost when a source is withdrawn: a descriptor that is ready
  * stays ready. An answer is of the moment of its completion; another task may have read since.
@@ -44,8 +44,8 @@ struct readiness {
 void readiness_enlist(struct wait *wait, struct readiness *ready, int fd, short events);
 
 /* After wait_park. The events that are there, > 0; 0: withdrawn before there were any; -EBADF; or
- * what the kernel said, such as -ENOMEM, or -EMFILE for the few that need an epoll descriptor of their
- * own: POLLPRI, and sockets whose peer has shut down. */
+ * what the kernel said, such as -ENOMEM, or -EMFILE for the few that need an epoll descriptor of
+ * their own: POLLPRI, and sockets whose peer has shut down. */
 int readiness_answer(const struct readiness *ready);
 
 /*

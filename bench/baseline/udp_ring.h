@@ -1,8 +1,8 @@
 /*
  * Baseline: a UDP echo server on a raw ring with single-shot recvmsg and sendmsg.
  *
- * As many slots as the green server has tasks, each always in exactly one operation: a receive, then the
- * send of what came, then the next receive. One enter a turn.
+ * As many slots as the green server has tasks, each always in exactly one operation: a receive,
+ * then the send of what came, then the next receive. One enter a turn.
  */
 #ifndef BENCH_BASELINE_UDP_RING_H
 #define BENCH_BASELINE_UDP_RING_H

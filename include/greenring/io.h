@@ -57,9 +57,9 @@ GRING_API int gring_close(int fd);
  * on the former file. [park][any] */
 GRING_API int gring_dup2(int from, int to);
 GRING_API int gring_dup3(int from, int to, int flags); /* dup3(2): the same, with O_CLOEXEC */
-/* close_range(2). Each descriptor of the range that tasks have used goes as by gring_close, one after
- * the other; what the runtime itself lives on stays. CLOSE_RANGE_CLOEXEC closes nothing, now; with
- * CLOSE_RANGE_UNSHARE it is EINVAL on a hub's thread. [park][any] */
+/* close_range(2). Each descriptor of the range that tasks have used goes as by gring_close, one
+ * after the other; what the runtime itself lives on stays. CLOSE_RANGE_CLOEXEC closes nothing,
+ * now; with CLOSE_RANGE_UNSHARE it is EINVAL on a hub's thread. [park][any] */
 GRING_API int gring_close_range(unsigned first, unsigned last, int flags);
 
 /* ---- a file's bytes on the device, its size and space ---- */
@@ -121,16 +121,16 @@ GRING_API ssize_t gring_copy_file_range(int in, off_t *in_off, int out, off_t *o
  * takes away during the wait is POLLNVAL, for gring_select and gring_wait_fd EBADF.
  *
  * poll(2): negative descriptors are ignored, duplicates are fine, timeout_ms -1 waits for ever, 0
- * never parks and is not interrupted; n == 0 sleeps. revents are exact at the return. n may be above
- * RLIMIT_NOFILE. ENOMEM: more than a few descriptors need memory for the wait. */
+ * never parks and is not interrupted; n == 0 sleeps. revents are exact at the return. n may be
+ * above RLIMIT_NOFILE. ENOMEM: more than a few descriptors need memory for the wait. */
 GRING_API int gring_poll(struct pollfd *fds, nfds_t n, int timeout_ms);
-/* select(2), with Linux's habit of leaving in *tv the time that was not used. EINVAL also for n above
- * FD_SETSIZE. A descriptor that is in none but `w` or `e` and has hung up, for which there is nothing
- * to report, is not watched further in this call. */
+/* select(2), with Linux's habit of leaving in *tv the time that was not used. EINVAL also for n
+ * above FD_SETSIZE. A descriptor that is in none but `w` or `e` and has hung up, for which there
+ * is nothing to report, is not watched further in this call. */
 GRING_API int gring_select(int n, fd_set *r, fd_set *w, fd_set *e, struct timeval *tv);
 /* One descriptor, one answer: those of `events` that are there, and POLLERR and POLLHUP as poll(2)
- * reports them; never 0. Cheaper than gring_poll, but of the moment it became ready: another task may
- * have read since. */
+ * reports them; never 0. Cheaper than gring_poll, but of the moment it became ready: another task
+ * may have read since. */
 GRING_API int gring_wait_fd(int fd, short events);
 GRING_END
 #endif

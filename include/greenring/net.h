@@ -13,8 +13,8 @@ struct mmsghdr; /* with _GNU_SOURCE, see recvmmsg(2) */
 GRING_API int gring_accept(int fd, struct sockaddr *addr, socklen_t *len);
 GRING_API int gring_accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags);
 /* connect(2). Interrupted, the attempt goes on, as after a signal in connect(2): until it has ended
- * another call is EALREADY, then 0 or its error once, then EISCONN. gring_wait_fd with POLLOUT tells
- * when; who has no more use for it closes the socket. */
+ * another call is EALREADY, then 0 or its error once, then EISCONN. gring_wait_fd with POLLOUT
+ * tells when; who has no more use for it closes the socket. */
 GRING_API int gring_connect(int fd, const struct sockaddr *addr, socklen_t len);
 
 /* recv(2), recvfrom(2), recvmsg(2). MSG_DONTWAIT, MSG_ERRQUEUE and MSG_OOB do not wait. MSG_WAITALL
@@ -24,13 +24,13 @@ GRING_API ssize_t gring_recv(int fd, void *buf, size_t n, int flags);
 GRING_API ssize_t gring_recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *a,
                                  socklen_t *l);
 GRING_API ssize_t gring_recvmsg(int fd, struct msghdr *m, int flags);
-/* recvmmsg(2), always as with MSG_WAITFORONE: waits for the first message, takes the others that are
- * there, up to n. How many, at least 1 (0 if n is 0). Who wants them all calls again. */
+/* recvmmsg(2), always as with MSG_WAITFORONE: waits for the first message, takes the others that
+ * are there, up to n. How many, at least 1 (0 if n is 0). Who wants them all calls again. */
 GRING_API int gring_recvmmsg(int fd, struct mmsghdr *v, unsigned n, int flags);
 
-/* send(2), sendto(2), sendmsg(2): all the bytes, unless an interruption or error came after progress
- * (then the count, and the next call fails), or MSG_DONTWAIT. Never raises SIGPIPE: EPIPE. m is not
- * written to; its ancillary data go with the first byte, once. */
+/* send(2), sendto(2), sendmsg(2): all the bytes, unless an interruption or error came after
+ * progress (then the count, and the next call fails), or MSG_DONTWAIT. Never raises SIGPIPE:
+ * EPIPE. m is not written to; its ancillary data go with the first byte, once. */
 GRING_API ssize_t gring_send(int fd, const void *buf, size_t n, int flags);
 GRING_API ssize_t gring_sendto(int fd, const void *buf, size_t n, int flags,
                                const struct sockaddr *a, socklen_t l);
@@ -39,10 +39,10 @@ GRING_API ssize_t gring_sendmsg(int fd, const struct msghdr *m, int flags);
  * came after progress; msg_len of the last of them may then be short. */
 GRING_API int gring_sendmmsg(int fd, struct mmsghdr *v, unsigned n, int flags);
 
-/* A descriptor over a unix(7) socket, with n bytes alongside; n is at least 1, or EINVAL: on a stream
- * a descriptor travels with a byte. The peer gets a duplicate; yours stays yours.
- * send: n, or fewer as gring_send: then the descriptor has gone. recv: the count, 0 the end; *fd is
- * the descriptor, close-on-exec and the caller's, or -1 if none came or there was no room for it in
+/* A descriptor over a unix(7) socket, with n bytes alongside; n is at least 1, or EINVAL: on a
+ * stream a descriptor travels with a byte. The peer gets a duplicate; yours stays yours. send: n,
+ * or fewer as gring_send: then the descriptor has gone. recv: the count, 0 the end; *fd is the
+ * descriptor, close-on-exec and the caller's, or -1 if none came or there was no room for it in
  * this process. Of several sent together the first is taken, the others are closed: use
  * gring_recvmsg. */
 GRING_API ssize_t gring_send_fd(int sock, int fd, const void *buf, size_t n);
@@ -58,7 +58,8 @@ GRING_API int gring_shutdown(int fd, int how);
  * "fd:N" a duplicate.
  * errno: EINVAL a malformed endpoint, ENAMETOOLONG a part of it is too long, ENXIO the name has
  * no address, EAGAIN the resolver is out of order for now, or the last address's. */
-/* Tries every address, the first 16 of a name, until one answers or the call is interrupted. [wait] */
+/* Tries every address, the first 16 of a name, until one answers or the call is interrupted.
+ * [wait] */
 GRING_API int gring_net_dial(const char *endpoint);
 #define GRING_REUSEPORT 0x1u
 /* SO_REUSEADDR always, SO_REUSEPORT on request (EINVAL with port 0: no second listener could

@@ -685,7 +685,8 @@ ClosingTest(by_dup2_on_a_plain_thread_ends_a_read)
     close(old[0]), close(old[1]), close(new[0]), close(new[1]);
 }
 
-/* ---- dup3 and close_range --------------------------------------------------------------------- */
+/* ---- dup3 and close_range ---------------------------------------------------------------------
+ * */
 
 ClosingTest(by_dup3_ends_a_read_and_sets_the_flag)
 {

@@ -915,7 +915,8 @@ GreenTest(endpoint, dial_tells_the_last_addresss_error_and_leaves_nothing_behind
     cr_assert_eq(descriptor_count(), before);
 }
 
-/* 127.0.0.2 is silent, 127.0.0.1 would answer: but the call was interrupted, not the address bad. */
+/* 127.0.0.2 is silent, 127.0.0.1 would answer: but the call was interrupted, not the address bad.
+ * */
 GreenTest(endpoint, dial_interrupted_at_one_address_does_not_go_on_to_the_next)
 {
     int listener = make_listener(4), first, silent, before;

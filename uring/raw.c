@@ -12,7 +12,6 @@ enum {
     OPCODE_FUTEX_WAIT = 51,
     OPCODE_FUTEX_WAKE = 52,
     OPCODE_FUTEX_WAITV = 53,
-    OPCODE_FTRUNCATE = 55,
     OPCODE_BIND = 56,
     OPCODE_LISTEN = 57,
     OPCODE_EPOLL_WAIT = 59,
@@ -137,6 +136,7 @@ int prep_raw(struct op *op, const struct io_uring_sqe *sqe, bool is_followed)
         return -EINVAL;
     memset(op, 0, sizeof *op);
     op->sqe = *sqe;
+    op->fd = sqe->fd;
     if (is_followed && !(sqe->flags & links))
         op->sqe.flags |= IOSQE_IO_LINK;
     op->on_descriptor = rule_of(sqe->opcode) == FILE_OP && !(sqe->flags & IOSQE_FIXED_FILE);

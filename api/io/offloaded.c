@@ -27,7 +27,7 @@ static int hold(struct offloaded *call)
     for (int index = 0; index < FDS_MAX; index++) {
         if (call->fds[index] < 0)
             continue;
-        call->holds[index].sqe.fd = call->fds[index];
+        call->holds[index].fd = call->fds[index];
         error = inflight_add(&hub_self()->ops.inflight, &call->holds[index]);
         if (error < 0) {
             let_go(call, index);

@@ -51,7 +51,7 @@ static void give_back(struct receive *receive)
 static void note_chosen(struct op *op)
 {
     if (op->cqe_flags & IORING_CQE_F_BUFFER)
-        buffers_chosen(&hub_self()->buffers, op->cqe_flags >> IORING_CQE_BUFFER_SHIFT, op->sqe.fd);
+        buffers_chosen(&hub_self()->buffers, op->cqe_flags >> IORING_CQE_BUFFER_SHIFT, op->fd);
     op_source_done(op);
 }
 

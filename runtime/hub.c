@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "base/sys.h"
 #include "runtime/census.h"
+#include "runtime/cxx.h"
 #include "runtime/overflow.h"
 #include "runtime/thread_end.h"
 
@@ -131,14 +132,26 @@ static struct coro *enter_task(struct gring_hub *hub, struct gring_task *next)
     return next->coro;
 }
 
+static __attribute__((noinline)) void switch_amid_exceptions(struct gring_hub *hub,
+                                                             struct coro *from, struct coro *to)
+{
+    struct cxx_exceptions mine = cxx_take(hub->cxx);
+
+    if (to != from)
+        coro_switch(from, to);
+    *hub->cxx = mine;
+}
+
 /* One place from which every suspended coro goes on, so that the return is predicted. errno is
- * each one's own. */
+ * each one's own, and so are the exceptions that it handles. */
 static __attribute__((noinline)) void go_on(struct gring_hub *hub, struct coro *from)
 {
     struct coro *to = enter_task(hub, take_next(hub));
     int saved_errno = errno;
 
-    if (to != from)
+    if (UNLIKELY(cxx_any(hub->cxx)))
+        switch_amid_exceptions(hub, from, to);
+    else if (to != from)
         coro_switch(from, to);
     errno = saved_errno;
 }
@@ -303,6 +316,7 @@ static void init_fields(struct gring_hub *hub, const struct hub_config *config)
     hub->random = config->seed * 2 + 1; /* never zero, and another one for each seed */
     hub->turn_left = TURN_TASKS;
     hub->now = config->fake_time ? 0 : clock_now();
+    hub->cxx = cxx_exceptions_of_thread();
     hub->checkpoint_left = hub->checkpoint_step = 1;
     for (int lane = 0; lane < LANE_COUNT; lane++)
         fifo_init(&hub->lanes[lane]);

@@ -51,7 +51,8 @@ struct gring_hub {
     uint8_t lane_passed_over[LANE_COUNT];
     struct fifo lanes[LANE_COUNT];
 
-    struct coro coro; /* the loop's own */
+    struct cxx_exceptions *cxx; /* the thread's; none while nobody handles one */
+    struct coro coro;           /* the loop's own */
     struct ops ops;
     struct buffers buffers; /* made at the first use */
     struct wheel wheel;

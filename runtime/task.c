@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "runtime/co.h"
+#include "runtime/cxx.h"
 #include "runtime/frame.h"
 #include "runtime/hub.h"
 #include "runtime/local.h"
@@ -333,6 +334,7 @@ _Noreturn void task_exit(struct gring_task *task, void *result)
 
     task_leave_frames(task);
     end_running(task, result);
+    (void)cxx_take(hub->cxx); /* what it was handling is left behind, like its frames */
     hub_leave_stack(hub, coro);
 }
 

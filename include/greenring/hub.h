@@ -36,10 +36,21 @@ typedef struct gring_config {
     uint64_t seed;    /* with GRING_RUN_SHUFFLE */
     gring_ns slice;   /* what gring_checkpoint grants; 0 = 10 ms */
 } gring_config;
+#ifdef __cplusplus
+static inline gring_config gring_config_init_(void)
+{
+    gring_config init = gring_config();
+
+    init.size = sizeof init;
+    return init;
+}
+#define GRING_CONFIG_INIT gring_config_init_()
+#else
 #define GRING_CONFIG_INIT                                                                          \
     {                                                                                              \
         .size = sizeof(gring_config)                                                               \
     }
+#endif
 
 #define GRING_RUN_DRAIN 0x01u   /* when main returns: wait for the other tasks, do not kill them */
 #define GRING_RUN_SHUFFLE 0x10u /* testing: randomise the run-queue order from .seed */

@@ -32,10 +32,21 @@ typedef struct gring_spawn_opts {
     struct gring_scope *scope;
     unsigned flags; /* GRING_DAEMON, only with a scope; EINVAL others */
 } gring_spawn_opts;
+#ifdef __cplusplus
+static inline gring_spawn_opts gring_spawn_init_(void)
+{
+    gring_spawn_opts init = gring_spawn_opts();
+
+    init.size = sizeof init;
+    return init;
+}
+#define GRING_SPAWN_INIT gring_spawn_init_()
+#else
 #define GRING_SPAWN_INIT                                                                           \
     {                                                                                              \
         .size = sizeof(gring_spawn_opts)                                                           \
     }
+#endif
 /* opts may be NULL. */
 GRING_API gring_task *gring_spawn_with(const gring_spawn_opts *opts, gring_fn fn, void *arg);
 

@@ -29,7 +29,7 @@ static inline bool cxx_any(const struct cxx_exceptions *exceptions)
     return exceptions->caught || exceptions->uncaught_count;
 }
 
-/* Takes them along; put back by an assignment. */
+/* Takes them along; an assignment puts them back. */
 static inline struct cxx_exceptions cxx_take(struct cxx_exceptions *exceptions)
 {
     struct cxx_exceptions taken = *exceptions;
@@ -37,5 +37,9 @@ static inline struct cxx_exceptions cxx_take(struct cxx_exceptions *exceptions)
     *exceptions = (struct cxx_exceptions){ .caught = 0 };
     return taken;
 }
+
+/* Ends the handling of those that were caught after `outer` was noted: their catch blocks are left
+ * for good, without being unwound. */
+void cxx_leave(struct cxx_exceptions *exceptions, const struct cxx_exceptions *outer);
 
 #endif

@@ -332,9 +332,9 @@ _Noreturn void task_exit(struct gring_task *task, void *result)
     struct gring_hub *hub = task->hub;
     struct coro *coro = task->coro;
 
+    cxx_leave(hub->cxx, &(struct cxx_exceptions){ .caught = NULL });
     task_leave_frames(task);
     end_running(task, result);
-    (void)cxx_take(hub->cxx); /* what it was handling is left behind, like its frames */
     hub_leave_stack(hub, coro);
 }
 

@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "runtime/co.h"
+#include "runtime/cxx.h"
 #include "runtime/frame.h"
 #include "runtime/runtime.h"
 
@@ -21,6 +22,7 @@ enum { RING_ENTRIES_DEFAULT = 256, RING_ENTRIES_MAX = 32768 };
 static struct {
     sigjmp_buf here;
     void *value;
+    struct cxx_exceptions around; /* those that the caller of gring_run handles */
     bool inside;
 } main_exit;
 
@@ -83,6 +85,7 @@ bool start_is_elsewhere(void)
 static void *call_main(gring_fn fn, void *arg)
 {
     main_exit.inside = true;
+    main_exit.around = *hub_self()->cxx;
     if (sigsetjmp(main_exit.here, 0) == 0)
         main_exit.value = fn(arg);
     main_exit.inside = false;
@@ -140,6 +143,7 @@ void gring_exit(void *value)
         task_exit(hub->running, value);
     CHECK_SAY(main_exit.inside,
               "gring_exit was called in gring_init's main task, which ends with gring_fini");
+    cxx_leave(hub->cxx, &main_exit.around);
     task_leave_frames(hub->running);
     main_exit.value = value;
     siglongjmp(main_exit.here, 1);

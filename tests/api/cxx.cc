@@ -190,6 +190,26 @@ GreenTestCxx(cxx, gring_exit_in_a_catch_block_leaves_nothing_to_the_next_task)
     cr_assert(!std::current_exception());
 }
 
+static void *exit_from_main(void *)
+{
+    try {
+        throw 2;
+    } catch (int) {
+        gring_exit(nullptr);
+    }
+}
+
+Test(cxx, gring_exit_in_main_s_catch_block_leaves_the_caller_its_own)
+{
+    try {
+        throw 1;
+    } catch (int) {
+        cr_assert_eq(gring_run(exit_from_main, nullptr, nullptr), 0);
+        cr_assert_eq(number_of(std::current_exception()), 1);
+    }
+    cr_assert(!std::current_exception());
+}
+
 /* ---- from task to task ----------------------------------------------------------------------- */
 
 static void *fail_with_a_string(void *result)

@@ -15,6 +15,10 @@
  * in the process), the tasks are named through the log and the main task's wait fails with
  * EDEADLK.
  *
+ * exit(3) and abort(3) may be called in a task; handlers run on its stack, and what is in flight
+ * goes with the process. A hub's thread must not end before its run: pthread_exit(3) in a task,
+ * or returning from a thread's function without gring_fini, is a CHECK failure.
+ *
  * fork(2): the child has no runtime. Calls that need one fail there with ECHILD until it starts
  * its own; those of greenring/io.h and net.h are the plain system calls. A task's function that
  * returns in the child ends the process with _exit: status 0, or 1 when it failed.

@@ -86,10 +86,11 @@ GRING_API int gring_unlink(gring_task *t, gring_link_fn cb, void *arg);
  * for is logged once. In a coroutine it is that one's code (greenring/co.h). */
 GRING_API void *gring_fail(int err);
 /* Leaves all shields, closes this task's scopes innermost first ([park]), stops its deadlines,
- * then ends it here. C frames are not unwound: cleanup attributes do not run, and gring_timers
- * on the stack must have been stopped. In gring_run's main it returns from gring_run; in
- * gring_init's main it is a CHECK failure. Returning from a task's function instead, with a
- * deadline not stopped or a scope not closed, is a CHECK failure: their memory is gone by then. */
+ * then ends it here. Frames are not unwound: cleanup attributes and C++ destructors do not run. In
+ * gring_run's main it returns from gring_run; in gring_init's main it is a CHECK failure.
+ * Returning from a task's function instead, with a deadline not stopped or a scope not closed, is
+ * a CHECK failure: their memory is gone by then. So is a gring_timer still pending on its stack,
+ * at either kind of end. An exception that leaves a task's function calls std::terminate. */
 GRING_API void gring_exit(void *value) __attribute__((noreturn));
 /* cb(arg) at this task's end, last in first out; it may park, and is not interrupted. status:
  * ENOMEM */

@@ -61,7 +61,7 @@ Test(leave, exit_in_a_task_calls_the_handlers_and_gives_the_status)
     struct child child = child_run(exit_in_a_task);
 
     cr_assert(left_with(&child, STATUS), "status %#x: %s", (unsigned)child.status, child.errors);
-    cr_assert_str_eq(child.errors, "handler");
+    cr_assert(strstr(child.errors, "handler"), "%s", child.errors);
 }
 
 static void sleep_and_say_so(void)
@@ -87,7 +87,7 @@ Test(leave, a_handler_of_exit_in_a_task_may_wait)
     struct child child = child_run(exit_in_a_task_and_wait);
 
     cr_assert(left_with(&child, STATUS), "status %#x: %s", (unsigned)child.status, child.errors);
-    cr_assert_str_eq(child.errors, "handler");
+    cr_assert(strstr(child.errors, "handler"), "%s", child.errors);
 }
 
 static void exit_now(void *unused)
@@ -112,7 +112,7 @@ Test(leave, exit_in_a_callback_calls_the_handlers_and_gives_the_status)
     struct child child = child_run(exit_in_a_callback);
 
     cr_assert(left_with(&child, STATUS), "status %#x: %s", (unsigned)child.status, child.errors);
-    cr_assert_str_eq(child.errors, "handler");
+    cr_assert(strstr(child.errors, "handler"), "%s", child.errors);
 }
 
 static void exit_without_fini(void)
@@ -129,7 +129,7 @@ Test(leave, exit_without_gring_fini_is_quiet)
     struct child child = child_run(exit_without_fini);
 
     cr_assert(left_with(&child, STATUS), "status %#x: %s", (unsigned)child.status, child.errors);
-    cr_assert_str_eq(child.errors, "");
+    cr_assert(UNDER_ASAN || !*child.errors, "%s", child.errors); /* it looks for leaks at exit */
 }
 
 /* ---- abort(3) -------------------------------------------------------------------------------- */

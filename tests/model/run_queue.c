@@ -9,11 +9,16 @@
 #include "runtime/hub.h"
 #include "tests/model/choices.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <greenring/greenring.h>
 #include <string.h>
 
 enum { TASKS = 12, MAIN = 0, NOBODY = TASKS };
+
+/* Up to 1,024 turns of a task: more than the patience of a lane. */
+enum { YIELDS_BITS = 11 };
+static_assert(1 << (YIELDS_BITS - 1) > TURN_TASKS * (LANE_PATIENCE + 1), "none loses its patience");
 
 enum where { NOWHERE, READY, RUNNING, PARKED, IDLE };
 
@@ -31,6 +36,7 @@ static struct twin_task {
 static struct {
     unsigned running, next_place;
     unsigned turn_left;
+    bool loop_runs; /* the first turn is main's own: nobody keeps account of it */
     bool served[LANE_COUNT], owed[LANE_COUNT];
     unsigned passed_over[LANE_COUNT];
 } twin;
@@ -59,7 +65,7 @@ static unsigned first(enum where where, unsigned lane)
 
 static void end_turn(void)
 {
-    for (unsigned lane = LANE_NORMAL; lane < LANE_COUNT; lane++) {
+    for (unsigned lane = LANE_NORMAL; twin.loop_runs && lane < LANE_COUNT; lane++) {
         bool waits = first(READY, lane) != NOBODY && !twin.served[lane];
 
         twin.passed_over[lane] = waits ? twin.passed_over[lane] + 1 : 0;
@@ -79,6 +85,7 @@ static void begin_turn(void)
 {
     if (first(READY, LANE_COUNT) == NOBODY)
         wake_idlers();
+    twin.loop_runs = true;
     twin.turn_left = TURN_TASKS;
     memset(twin.served, 0, sizeof twin.served);
 }
@@ -158,6 +165,14 @@ static bool yield(unsigned self)
     become_ready(self);
     predict();
     return returned(self, gring_yield());
+}
+
+/* Lower lanes lose their patience only with somebody who is always ready. */
+static bool yield_often(unsigned self, unsigned count)
+{
+    while (count > 0 && yield(self))
+        count--;
+    return count == 0;
 }
 
 static bool park(unsigned self)
@@ -243,8 +258,10 @@ static bool act(unsigned self)
     unsigned other = choose(bytes, TASKS);
     gring_prio prio = (gring_prio)((int)(other % LANE_COUNT) - 1);
 
-    if (what < 5)
+    if (what < 4)
         return yield(self);
+    if (what == 4)
+        return yield_often(self, 1u << choose(bytes, YIELDS_BITS));
     if (what < 7)
         return park(self);
     if (what == 7)

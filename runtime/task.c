@@ -416,14 +416,20 @@ static int handle_count(const struct gring_task *task)
 void task_drop(struct gring_task *task)
 {
     task->handles--;
-    if (handle_count(task) == 0)
-        free_record(task);
+    if (handle_count(task) > 0)
+        return;
+    /* Somebody's mail about it is still under way, though whoever sent it has given his handle
+     * back: its delivery comes here again. */
+    if (atomic_load_explicit(&task->requests, memory_order_relaxed))
+        return;
+    free_record(task);
 }
 
-/* Those of being alive and of its place in the lane are ours, one may be the scope's. */
-void task_give_back(struct gring_task *task)
+/* Those of being alive and of its place in the lane are ours, one may be the scope's. held: more
+ * of ours. */
+static void give_back(struct gring_task *task, int held)
 {
-    int not_theirs = (task_state(task) != TASK_DONE) + task->husk;
+    int not_theirs = (task_state(task) != TASK_DONE) + task->husk + held;
 
     CHECK_SAY(handle_count(task) > not_theirs,
               "a task's handle was given back twice: gring_join gives it back, too; gring_keep "
@@ -432,6 +438,11 @@ void task_give_back(struct gring_task *task)
               "the handle of a scope's task was dropped or joined: it is the scope's until "
               "gring_scope_close; use gring_wait, or gring_keep before");
     task_drop(task);
+}
+
+void task_give_back(struct gring_task *task)
+{
+    give_back(task, 0);
 }
 
 /* ---- interruptions --------------------------------------------------------------------------- */
@@ -584,8 +595,8 @@ void task_request(struct gring_task *task, unsigned bits)
                           ? atomic_fetch_add_explicit(&task->requests, bits, memory_order_acq_rel)
                           : atomic_fetch_or_explicit(&task->requests, bits, memory_order_acq_rel);
 
-    /* Only who finds it empty posts the mail. The record stays: our own handle is given back by
-     * the delivery at the earliest, and from that on we touch nothing but the mailbox, which
+    /* Only who finds it empty posts the mail. The record stays until the delivery, even if its last
+     * handle is dropped before (task_drop); from that on we touch nothing but the mailbox, which
      * lives as long as the hub. */
     if (before == 0) {
         task->mail.deliver = deliver_requests;
@@ -596,8 +607,10 @@ void task_request(struct gring_task *task, unsigned bits)
 static void deliver_requests(struct mail *mail)
 {
     struct gring_task *task = CONTAINER_OF(mail, struct gring_task, mail);
-    unsigned bits = atomic_exchange_explicit(&task->requests, 0, memory_order_acq_rel);
+    unsigned bits;
 
+    task->handles++; /* ours: the last one may have been dropped before, or may be in here */
+    bits = atomic_exchange_explicit(&task->requests, 0, memory_order_acq_rel);
     if (bits & REQUEST_UNPARK)
         task_unpark(task, atomic_load_explicit(&task->unpark_value, memory_order_relaxed));
     if (bits & REQUEST_KILL)
@@ -607,5 +620,6 @@ static void deliver_requests(struct mail *mail)
     if (bits & REQUEST_SEEN)
         task->outcome_seen = true;
     for (unsigned drops = bits / REQUEST_DROP_UNIT; drops > 0; drops--)
-        task_give_back(task);
+        give_back(task, 1);
+    task_drop(task);
 }

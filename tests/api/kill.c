@@ -755,6 +755,20 @@ GreenTest(kill, from_a_plain_thread_ends_a_parked_task)
     cr_assert_eq(outcomes[0], ECANCELED);
 }
 
+/* The tasks end, and their last handles go, before the hub looks into its mailbox; the second would
+ * have the record of the first, with the first one's mail still under way. */
+GreenTest(kill, from_a_plain_thread_keeps_the_record_until_the_hub_has_heard_of_it, .timeout = 10)
+{
+    for (int times = 0; times < 2; times++) {
+        gring_task *task = gring_spawn(run, &ran);
+
+        cr_assert_eq(strike_from_a_thread(task, 0), 0);
+        cr_assert_eq(gring_join(task, NULL), 0, "it was quicker");
+    }
+    settle();
+    cr_assert_eq(live_count(), 1);
+}
+
 GreenTest(throw, from_a_plain_thread_carries_its_code_and_the_second_is_refused)
 {
     gring_task *task = start(park, NULL);

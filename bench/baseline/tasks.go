@@ -245,28 +245,26 @@ func semaphoreHandOff() int {
 
 // ---- events: the close of a channel ----
 
-// A closed channel stays closed: each wake needs one of its own.
+// There and back: two wakes. A closed channel stays closed, so each needs one of its own.
 func eventWake() int {
-	const batches, batch = 1000, 1000
+	const batches, batch = 500, 1000
 
 	start()
 	for round := 0; round < batches; round++ {
-		events := makeChannels(batch)
-		done := make(chan struct{})
+		there, back := makeChannels(batch), makeChannels(batch)
 
 		go func() {
-			for _, event := range events {
-				<-event
+			for index := range there {
+				<-there[index]
+				close(back[index])
 			}
-			close(done)
 		}()
-		for _, event := range events {
-			runtime.Gosched() // until it waits
-			close(event)
+		for index := range there {
+			close(there[index])
+			<-back[index]
 		}
-		<-done
 	}
-	return batches * batch
+	return 2 * batches * batch
 }
 
 func eventBroadcast() int {

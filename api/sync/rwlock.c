@@ -127,7 +127,8 @@ static void give_on(struct rwlock *lock, struct woken *woken)
 {
     struct waiter *first;
 
-    while ((first = lock->sync.waiters.first) && is_open_to(lock, (enum mode)first->amount)) {
+    while ((first = waiters_first(&lock->sync.waiters)) &&
+           is_open_to(lock, (enum mode)first->amount)) {
         CHECK(sync_serve_this(first, woken)); /* nothing interrupts who waits for a lock */
         hold(lock, (enum mode)first->amount, first->data);
     }

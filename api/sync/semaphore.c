@@ -56,7 +56,7 @@ static void serve(struct sync *sync, struct woken *woken)
     struct semaphore *semaphore = CONTAINER_OF(sync, struct semaphore, sync);
     struct waiter *next;
 
-    for (struct waiter *waiter = sync->waiters.first; waiter; waiter = next) {
+    for (struct waiter *waiter = waiters_first(&sync->waiters); waiter; waiter = next) {
         if (waiter->amount > semaphore->units)
             return;
         next = waiter->next;

@@ -145,7 +145,7 @@ bool sync_serve_this(struct waiter *waiter, struct woken *woken)
 
 struct waiter *sync_serve_first(struct waiters *waiters, struct woken *woken)
 {
-    struct waiter *waiter = waiters->first;
+    struct waiter *waiter = waiters_first(waiters);
 
     while (waiter && !sync_serve_this(waiter, woken))
         waiter = waiter->next;

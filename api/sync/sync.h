@@ -160,6 +160,16 @@ static inline bool waiters_empty(const struct waiters *waiters)
     return !waiters->first;
 }
 
+/* The oldest, or NULL. */
+static inline struct waiter *waiters_first(const struct waiters *waiters)
+{
+    struct waiter *first = waiters->first;
+
+    CHECK_SAY(!first || first->queue == waiters,
+              "a sync object was copied or moved while somebody waits at it");
+    return first;
+}
+
 /* The oldest that can be served, with its claim taken, out of the queue and among the woken: fill
  * it. Or NULL. */
 struct waiter *sync_serve_first(struct waiters *waiters, struct woken *woken);

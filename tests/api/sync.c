@@ -460,6 +460,51 @@ FakeTimeTest(sync, destroying_what_is_waited_at_or_held_is_refused)
     with_each(destroyed_too_early);
 }
 
+static gring_sem copied_semaphore;
+static gring_event copied_event;
+
+static void *wait_once(void *kind)
+{
+    ((const struct kind *)kind)->wait(NULL);
+    return NULL;
+}
+
+static void *use_a_copy_of_a_semaphore(void *unused)
+{
+    semaphore_init(0);
+    gring_spawn_n(wait_once, (void *)(uintptr_t)&kinds[1]);
+    gring_yield();
+    copied_semaphore = objects.semaphore;
+    gring_sem_release(&copied_semaphore);
+    return unused;
+}
+
+static void *use_a_copy_of_an_event(void *unused)
+{
+    event_init(0);
+    gring_spawn_n(wait_once, (void *)(uintptr_t)&kinds[0]);
+    gring_yield();
+    copied_event = objects.event;
+    gring_event_send(&copied_event, NULL);
+    return unused;
+}
+
+static void run_with_a_copied_semaphore(void)
+{
+    gring_run(use_a_copy_of_a_semaphore, NULL, NULL);
+}
+
+static void run_with_a_copied_event(void)
+{
+    gring_run(use_a_copy_of_an_event, NULL, NULL);
+}
+
+Test(sync, a_copy_of_what_somebody_waits_at_is_caught)
+{
+    child_must_abort(run_with_a_copied_semaphore, "copied or moved while somebody waits at it");
+    child_must_abort(run_with_a_copied_event, "copied or moved while somebody waits at it");
+}
+
 /* ---- errno ----------------------------------------------------------------------------------- */
 
 static void leaves_errno(const struct kind *kind)

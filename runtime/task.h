@@ -108,6 +108,7 @@ struct gring_task {
     bool reports_held : 1; /* see task_hold_reports */
     bool report_due : 1;
     bool has_stack_timers : 1;
+    bool has_locked : 1;
 
     struct list waiters;  /* end_waiters */
     struct frame *frames; /* deadlines and scopes around its calls, innermost first */
@@ -118,8 +119,6 @@ struct gring_task {
     int32_t handles;  /* held on this hub, and one for being alive */
     atomic_int keeps; /* taken by other threads, on top */
     atomic_uint requests;
-    uint32_t locks_held; /* mutexes and rwlocks: it must not end with one */
-    int32_t thrown;      /* the errno; the claimer's (throw_claimed) until INTERRUPT_THROW is set */
 
     /* Each of these means something only when a bit above says so: most tasks never touch this
      * cache line. */
@@ -128,6 +127,9 @@ struct gring_task {
     struct source *park_source;   /* in_park */
     struct task_delay *delay;     /* is_delayed */
     gring_cb abort;               /* has_abort: gets arg if fn never runs */
+    /* throw_claimed: the errno; the claimer's until INTERRUPT_THROW is set */
+    int32_t thrown;
+    uint32_t locks_held; /* has_locked: mutexes and rwlocks; it must not end with one */
     uint32_t stack_timer_count; /* has_stack_timers: gring_timers on its stack that are pending */
 };
 

@@ -20,13 +20,35 @@ static inline const void *lock_taker(void)
     return hub_self() ? wait_task() : sync_self();
 }
 
-/* The calling task has one more, or one less. */
-static inline void lock_count(int change)
+/* The calling task has one more. The first time is noted where it costs the other tasks nothing. */
+static inline void lock_taken(void)
+{
+    struct gring_task *task = hub_self() ? hub_self()->running : NULL;
+
+    if (!task)
+        return;
+    if (UNLIKELY(!task->has_locked)) {
+        task->has_locked = true;
+        task->locks_held = 0;
+    }
+    task->locks_held++;
+}
+
+/* One less. */
+static inline void lock_given(void)
 {
     struct gring_hub *hub = hub_self();
 
     if (hub)
-        hub->running->locks_held += (unsigned)change;
+        hub->running->locks_held--;
+}
+
+/* Of a plain thread nobody knows. */
+static inline bool lock_may_be_held(void)
+{
+    struct gring_hub *hub = hub_self();
+
+    return !hub || (hub->running && hub->running->has_locked && hub->running->locks_held);
 }
 
 /* ---- mutexes, for conditions: 0 or -errno ---------------------------------------------------- */

@@ -58,7 +58,7 @@ static __attribute__((noinline)) int await_turn(struct mutex *mutex, const void 
     stay.waiter.data = (void *)(uintptr_t)taker;
     error = sync_park(&mutex->sync, &mutex->sync.waiters, &stay, "a mutex", false);
     if (error == 0)
-        lock_count(1);
+        lock_taken();
     return error;
 }
 
@@ -72,7 +72,7 @@ static inline int lock(struct mutex *mutex)
     if (UNLIKELY(mutex->owner))
         return await_turn(mutex, taker);
     mutex->owner = taker;
-    lock_count(1);
+    lock_taken();
     sync_leave(&mutex->sync);
     return 0;
 }
@@ -95,7 +95,7 @@ static int try_lock(struct mutex *mutex)
         error = -EBUSY;
     } else {
         mutex->owner = taker;
-        lock_count(1);
+        lock_taken();
     }
     sync_leave(&mutex->sync);
     return error;
@@ -139,7 +139,7 @@ static inline int unlock(struct mutex *mutex)
     if (error < 0)
         return error;
     if (LIKELY(is_mine(mutex))) {
-        lock_count(-1);
+        lock_given();
         if (UNLIKELY(!waiters_empty(&mutex->sync.waiters)))
             return give_on(mutex);
         mutex->owner = NULL;

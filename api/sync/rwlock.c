@@ -91,7 +91,7 @@ static int await_turn(struct rwlock *lock, enum mode mode, const void *taker)
     error = sync_park(&lock->sync, &lock->sync.waiters, &stay,
                       mode == MODE_WRITE ? "a write lock" : "a read lock", false);
     if (error == 0)
-        lock_count(1);
+        lock_taken();
     return error;
 }
 
@@ -105,7 +105,7 @@ static int take(struct rwlock *lock, enum mode mode)
     if (!is_open_to(lock, mode) || !waiters_empty(&lock->sync.waiters))
         return await_turn(lock, mode, taker);
     hold(lock, mode, taker);
-    lock_count(1);
+    lock_taken();
     sync_leave(&lock->sync);
     return 0;
 }
@@ -134,14 +134,6 @@ static void give_on(struct rwlock *lock, struct woken *woken)
     }
 }
 
-/* Readers are counted, not listed: of a task that holds no lock at all we know that it is none. */
-static bool may_be_reader(void)
-{
-    struct gring_hub *hub = hub_self();
-
-    return !hub || (hub->running && hub->running->locks_held);
-}
-
 /* With the lock entered. */
 static bool let_go(struct rwlock *lock)
 {
@@ -150,7 +142,8 @@ static bool let_go(struct rwlock *lock)
             return false;
         lock->writer = NULL;
     } else {
-        if (!lock->reader_count || !may_be_reader())
+        /* readers are counted, not listed: who holds no lock at all is none */
+        if (!lock->reader_count || !lock_may_be_held())
             return false;
         lock->reader_count--;
     }
@@ -167,7 +160,7 @@ static int unlock(struct rwlock *lock)
     woken_init(&woken);
     if (let_go(lock)) {
         give_on(lock, &woken);
-        lock_count(-1);
+        lock_given();
     } else {
         error = -EPERM;
     }

@@ -48,7 +48,7 @@ GRING_API bool gring_event_ready(const gring_event *e);
 /* Unset again; those it has woken already keep what was sent. status */
 GRING_API int gring_event_reset(gring_event *e);
 
-/* ---- semaphore: units to be taken and given back, by anybody ---------------------------------- */
+/* ---- semaphore: units to be taken and given back, by anybody --------------------------------- */
 typedef struct gring_sem {
     uint64_t _[6];
 } gring_sem;

@@ -110,7 +110,7 @@ static void check_the_units(void)
     MUST(gring_sem_destroy(&semaphore) == 0);
 }
 
-/* ---- rwlock: two plain numbers that are always equal ------------------------------------------ */
+/* ---- rwlock: two plain numbers that are always equal ----------------------------------------- */
 
 enum { LOOKS = 1500 };
 
@@ -153,7 +153,7 @@ static void check_both(void)
     MUST(gring_rwlock_destroy(&lock) == 0);
 }
 
-/* ---- conditions: a bounded queue into which everybody puts, and from which everybody takes ------ */
+/* ---- conditions: a bounded queue into which everybody puts, and from which everybody takes --- */
 
 enum { PLACES = 4, ITEMS = 1000 };
 
@@ -199,7 +199,7 @@ static void check_the_queue(void)
     MUST(gring_mutex_destroy(&mutex) == 0);
 }
 
-/* ---- events: there and back, in pairs; plain memory goes along --------------------------------- */
+/* ---- events: there and back, in pairs; plain memory goes along ------------------------------- */
 
 enum { PAIRS = ACTORS / 2, THROWS = 1000 };
 
@@ -245,7 +245,7 @@ static void check_the_balls(void)
     atomic_store(&seats, 0);
 }
 
-/* ---- wait group: the last one to come lets all go on ------------------------------------------- */
+/* ---- wait group: the last one to come lets all go on ----------------------------------------- */
 
 enum { STAGES = 200 };
 
@@ -276,7 +276,7 @@ static void check_the_stages(void)
     atomic_store(&numbers, 0);
 }
 
-/* ---- running ----------------------------------------------------------------------------------- */
+/* ---- running --------------------------------------------------------------------------------- */
 
 static void init_all(void)
 {

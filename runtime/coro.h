@@ -31,6 +31,11 @@
 #endif
 #endif
 
+#if __has_include(<valgrind/valgrind.h>) && !defined(CORO_ASAN) && !defined(CORO_TSAN)
+#define CORO_VALGRIND                                                                              \
+    1 /* told at run time, when it is there: a few instructions for each stack made */
+#endif
+
 struct stack_pool;
 
 struct coro {

@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -95,6 +96,22 @@ void sys_eventfd_signal(int fd)
 void sys_close(int fd)
 {
     close(fd);
+}
+
+bool sys_pipe_write_takes(int flag)
+{
+    char zero = 0;
+    struct iovec byte = { .iov_base = &zero, .iov_len = 1 };
+    int ends[2], saved_errno = errno;
+    bool takes = false;
+
+    if (pipe2(ends, O_CLOEXEC) == 0) {
+        takes = pwritev2(ends[1], &byte, 1, -1, flag) == 1;
+        close(ends[0]);
+        close(ends[1]);
+    }
+    errno = saved_errno;
+    return takes;
 }
 
 /* That the word had changed, or a signal came, is no error: calls that block in here succeed. */

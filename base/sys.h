@@ -34,6 +34,8 @@ size_t sys_descriptor_limit(void);
 int sys_eventfd(void);
 void sys_eventfd_signal(int fd);
 void sys_close(int fd);
+/* Does this kernel know the RWF_… flag for writes to a pipe? Tried on one. errno stays as it is. */
+bool sys_pipe_write_takes(int flag);
 
 /* Sleeps while *word == expected; spurious returns are possible. See futex(2). */
 void sys_futex_wait(atomic_uint *word, unsigned expected);

@@ -3,17 +3,19 @@
 #include "uring/probe.h"
 
 #include "base/log.h"
+#include "base/sys.h"
 
-#include <fcntl.h>
 #include <liburing.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
-#include <unistd.h>
 
 #ifndef RWF_NOSIGNAL
 #define RWF_NOSIGNAL 0x00000100 /* Linux 6.18 */
+#endif
+#ifndef RWF_NOWAIT
+#define RWF_NOWAIT 0x00000008
 #endif
 
 static const char *const names[FEATURE_COUNT] = {
@@ -79,25 +81,18 @@ bool feature_denied(enum feature feature)
     return denied & 1u << feature;
 }
 
-static pthread_once_t nosignal_once = PTHREAD_ONCE_INIT;
-static bool nosignal_works;
+static pthread_once_t pipe_once = PTHREAD_ONCE_INIT;
+static bool nosignal_works, pipe_nowait_works;
 
-static void try_rwf_nosignal(void)
+static void try_pipe_flags(void)
 {
-    char zero = 0;
-    struct iovec byte = { .iov_base = &zero, .iov_len = 1 };
-    int ends[2];
-
-    if (feature_denied(FEATURE_RWF_NOSIGNAL) || pipe2(ends, O_CLOEXEC) < 0)
-        return;
-    nosignal_works = pwritev2(ends[1], &byte, 1, -1, RWF_NOSIGNAL) == 1;
-    close(ends[0]);
-    close(ends[1]);
+    nosignal_works = !feature_denied(FEATURE_RWF_NOSIGNAL) && sys_pipe_write_takes(RWF_NOSIGNAL);
+    pipe_nowait_works = sys_pipe_write_takes(RWF_NOWAIT);
 }
 
 bool probe_rwf_nosignal(void)
 {
-    pthread_once(&nosignal_once, try_rwf_nosignal);
+    pthread_once(&pipe_once, try_pipe_flags);
     return nosignal_works;
 }
 
@@ -118,4 +113,10 @@ bool probe_opcode(int opcode)
 {
     pthread_once(&opcodes_once, ask_for_opcodes);
     return opcode >= 0 && opcode < 256 && opcodes[opcode / 64] >> opcode % 64 & 1;
+}
+
+bool probe_pipe_nowait(void)
+{
+    pthread_once(&pipe_once, try_pipe_flags);
+    return pipe_nowait_works;
 }

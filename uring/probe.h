@@ -45,4 +45,13 @@ bool probe_rwf_nosignal(void);
 /* Does this kernel have the opcode? Asked once. */
 bool probe_opcode(int opcode);
 
+/*
+ * Are a pipe's transfers done without a worker thread? Before Linux 6.4 the kernel cannot attempt
+ * them without blocking: a read is given to a worker when there is something to read, a write
+ * when there is some room, and the worker then blocks until all is written. That works, but
+ * their number must not be bounded (writers could occupy all that the readers need), and the
+ * SIGPIPE of a write is lost with the worker. This is a fact, not a feature to be denied.
+ */
+bool probe_pipe_nowait(void);
+
 #endif

@@ -12,6 +12,11 @@
 #include <sys/resource.h>
 #include <sys/utsname.h>
 
+static const char *call_of(const struct refusal_facts *facts)
+{
+    return facts->call ? facts->call : "io_uring_setup";
+}
+
 #define SECCOMP_REMEDY                                                                             \
     "a seccomp filter denied it (the default of Docker and Kubernetes does); run with a profile "  \
     "that allows "                                                                                 \
@@ -21,30 +26,30 @@ static void eperm_sentence(const struct refusal_facts *facts, char *text, size_t
 {
     if (facts->sysctl_disabled > 0)
         snprintf(text, size,
-                 "io_uring_setup: EPERM; kernel.io_uring_disabled=%d forbids it%s; set it to 0 "
+                 "%s: EPERM; kernel.io_uring_disabled=%d forbids it%s; set it to 0 "
                  "(sysctl -w "
                  "kernel.io_uring_disabled=0)%s",
-                 facts->sysctl_disabled,
+                 call_of(facts), facts->sysctl_disabled,
                  facts->sysctl_disabled == 1 ? " for processes without CAP_SYS_ADMIN" : "",
                  facts->sysctl_disabled == 1 ? " or add this user to kernel.io_uring_group" : "");
     else if (facts->seccomp)
-        snprintf(text, size,
-                 "io_uring_setup: EPERM; kernel.io_uring_disabled=%d, so " SECCOMP_REMEDY,
-                 facts->sysctl_disabled < 0 ? 0 : facts->sysctl_disabled);
+        snprintf(text, size, "%s: EPERM; kernel.io_uring_disabled=%d, so " SECCOMP_REMEDY,
+                 call_of(facts), facts->sysctl_disabled < 0 ? 0 : facts->sysctl_disabled);
     else
         snprintf(text, size,
-                 "io_uring_setup: EPERM, and neither kernel.io_uring_disabled nor a seccomp filter "
+                 "%s: EPERM, and neither kernel.io_uring_disabled nor a seccomp filter "
                  "explains it; look "
-                 "for a security module (SELinux, AppArmor) that denies io_uring");
+                 "for a security module (SELinux, AppArmor) that denies io_uring",
+                 call_of(facts));
 }
 
 static void enosys_sentence(const struct refusal_facts *facts, char *text, size_t size)
 {
     if (facts->seccomp)
         snprintf(text, size,
-                 "io_uring_setup: ENOSYS under a seccomp filter, kernel %s: " SECCOMP_REMEDY
+                 "%s: ENOSYS under a seccomp filter, kernel %s: " SECCOMP_REMEDY
                  "; without a filter this means a kernel too old (6.1 is needed)",
-                 facts->release);
+                 call_of(facts), facts->release);
     else
         snprintf(text, size,
                  "io_uring is not in this kernel or too old in it (%s); greenring needs Linux 6.1 "
@@ -56,18 +61,18 @@ static void enosys_sentence(const struct refusal_facts *facts, char *text, size_
 static void enomem_sentence(const struct refusal_facts *facts, char *text, size_t size)
 {
     if (facts->memlock_bytes == SIZE_MAX)
-        snprintf(
-            text, size,
-            "io_uring_setup: ENOMEM; the machine or the cgroup has no memory left for the rings; "
-            "free some or use fewer ring_entries");
+        snprintf(text, size,
+                 "%s: ENOMEM; the machine or the cgroup has no memory left for the rings; "
+                 "free some or use fewer ring_entries",
+                 call_of(facts));
     else
         snprintf(text, size,
-                 "io_uring_setup: ENOMEM; memlock is limited to %zu KiB, which kernels up to 5.11 "
+                 "%s: ENOMEM; memlock is limited to %zu KiB, which kernels up to 5.11 "
                  "count the rings "
                  "against: raise it (ulimit -l, LimitMEMLOCK=); on newer kernels the machine or "
                  "the cgroup is out of "
                  "memory",
-                 facts->memlock_bytes / 1024);
+                 call_of(facts), facts->memlock_bytes / 1024);
 }
 
 void refusal_sentence(const struct refusal_facts *facts, char *text, size_t size)
@@ -86,19 +91,18 @@ void refusal_sentence(const struct refusal_facts *facts, char *text, size_t size
         break;
     case EMFILE:
     case ENFILE:
-        snprintf(text, size,
-                 "io_uring_setup: %s; close descriptors or raise RLIMIT_NOFILE (ulimit -n)",
-                 strerror(-facts->error));
+        snprintf(text, size, "%s: %s; close descriptors or raise RLIMIT_NOFILE (ulimit -n)",
+                 call_of(facts), strerror(-facts->error));
         break;
     case EINVAL:
         snprintf(text, size,
-                 "io_uring_setup: EINVAL with every set of flags; kernel %s is too old (6.1 is "
+                 "%s: EINVAL with every set of flags; kernel %s is too old (6.1 is "
                  "needed) or "
                  "ring_entries is above 32768",
-                 facts->release);
+                 call_of(facts), facts->release);
         break;
     default:
-        snprintf(text, size, "io_uring_setup: %s on kernel %s%s", strerror(-facts->error),
+        snprintf(text, size, "%s: %s on kernel %s%s", call_of(facts), strerror(-facts->error),
                  facts->release,
                  facts->seccomp ? "; a seccomp filter is in force: " SECCOMP_REMEDY : "");
     }
@@ -135,9 +139,10 @@ static size_t memlock_limit(void)
     return limit.rlim_cur;
 }
 
-void refusal_report(int error)
+void refusal_report(const char *call, int error)
 {
-    struct refusal_facts facts = { .error = error,
+    struct refusal_facts facts = { .call = call,
+                                   .error = error,
                                    .sysctl_disabled = read_sysctl(),
                                    .seccomp = seccomp_in_force(),
                                    .memlock_bytes = memlock_limit() };

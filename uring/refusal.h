@@ -12,7 +12,8 @@
 
 /* What was seen on the machine when the ring was refused. */
 struct refusal_facts {
-    int error;            /* -errno of the set-up */
+    const char *call;     /* which system call; NULL: io_uring_setup */
+    int error;            /* -errno of it */
     int sysctl_disabled;  /* kernel.io_uring_disabled: 0, 1, 2, or -1 where there is none */
     bool seccomp;         /* a seccomp filter is in force for this thread */
     size_t memlock_bytes; /* RLIMIT_MEMLOCK, SIZE_MAX unlimited */
@@ -23,6 +24,6 @@ struct refusal_facts {
 void refusal_sentence(const struct refusal_facts *facts, char *text, size_t size);
 
 /* Looks, then logs the sentence. */
-void refusal_report(int error);
+void refusal_report(const char *call, int error);
 
 #endif

@@ -23,7 +23,7 @@ enum {
     CQ_MIN = 4096,
     CQ_MAX = 65536,        /* the kernel's own maximum */
     WORKERS_BOUNDED = 8,   /* regular files */
-    WORKERS_UNBOUNDED = 32 /* everything that is neither pollable nor a regular file */
+    WORKERS_UNBOUNDED = 32 /* everything that is neither pollable nor a regular file; see probe.h */
 };
 
 static const unsigned needed_features = IORING_FEAT_NODROP | IORING_FEAT_SUBMIT_STABLE |
@@ -107,9 +107,10 @@ static void register_ring(struct ring *ring)
         ring->features |= 1u << FEATURE_REGISTERED_RING;
 }
 
+/* 0 leaves the kernel's own bound, the number of processes allowed; see probe_pipe_nowait. */
 static void cap_workers(struct ring *ring)
 {
-    unsigned caps[2] = { WORKERS_BOUNDED, WORKERS_UNBOUNDED };
+    unsigned caps[2] = { WORKERS_BOUNDED, probe_pipe_nowait() ? WORKERS_UNBOUNDED : 0 };
 
     if (!feature_denied(FEATURE_IOWQ_CAPS) &&
         io_uring_register_iowq_max_workers(&ring->uring, caps) == 0)
@@ -133,6 +134,22 @@ static void choose_enter_flags(struct ring *ring)
         ring->enter_flags |= IORING_ENTER_REGISTERED_RING;
 }
 
+/* A filter may allow the set-up and yet refuse the other two calls; better said now than met later. */
+static int try_other_calls(struct ring *ring)
+{
+    int error = io_uring_enter((unsigned)ring->uring.ring_fd, 0, 0, 0, NULL);
+
+    if (error < 0) {
+        refusal_report("io_uring_enter", error);
+        return error;
+    }
+    if (~ring->uring.features & needed_features || !ask_opcodes(ring)) {
+        refusal_report("io_uring_register", -ENOSYS);
+        return -ENOSYS;
+    }
+    return 0;
+}
+
 int ring_open(struct ring *ring, unsigned entries)
 {
     int error;
@@ -140,13 +157,13 @@ int ring_open(struct ring *ring, unsigned entries)
     memset(ring, 0, sizeof *ring);
     error = set_up_best(ring, entries);
     if (error < 0) {
-        refusal_report(error);
+        refusal_report("io_uring_setup", error);
         return error;
     }
-    if (~ring->uring.features & needed_features || !ask_opcodes(ring)) {
-        refusal_report(-ENOSYS);
+    error = try_other_calls(ring);
+    if (error < 0) {
         io_uring_queue_exit(&ring->uring);
-        return -ENOSYS;
+        return error;
     }
     io_uring_ring_dontfork(&ring->uring); /* a child's SQE would show up in our SQ */
     register_ring(ring);

@@ -1,5 +1,6 @@
 /* Files and other descriptors: the calls that map to one op. */
 #include "api/io/await.h"
+#include "api/io/lost_signal.h"
 #include "api/io/position.h"
 #include "api/result.h"
 #include "runtime/hub.h"
@@ -93,6 +94,7 @@ static int write_vector(int fd, const struct iovec *iov, int count, off_t offset
     result = await(&op, what);
     if (result > 0)
         position_repair(fd, before, result, total_bytes(iov, count), flags & RWF_APPEND);
+    lost_signal_raise(fd, result);
     return result;
 }
 

@@ -1,6 +1,7 @@
 /* Transfers of all the bytes: write(2)'s own promise on pipes and sockets, and the _full calls. */
 #include "api/io/await.h"
 #include "api/io/position.h"
+#include "api/io/lost_signal.h"
 #include "api/result.h"
 #include "runtime/hub.h"
 
@@ -103,6 +104,7 @@ ssize_t gring_write(int fd, const void *buf, size_t size)
     if (wanted == 0 || position_of(fd) >= 0)
         return api_result(write_some_of_file(fd, bytes, wanted));
     error = write_until_interrupted(fd, bytes, wanted, &moved);
+    lost_signal_raise(fd, error);
     return api_result(error < 0 && moved == 0 ? error : (ssize_t)moved);
 }
 

@@ -51,7 +51,7 @@ static int start(const gring_config *given)
 {
     gring_config config;
     struct hub_config hub;
-    int error = read_config(given, &config);
+    int saved_errno = errno, error = read_config(given, &config);
 
     if (error < 0)
         return error;
@@ -65,7 +65,10 @@ static int start(const gring_config *given)
         .no_sigsegv = config.flags & GRING_RUN_NO_SIGSEGV,
         .seed = config.seed,
     };
-    return runtime_start(&hub, config.flags & GRING_RUN_DRAIN ? RUNTIME_DRAIN : RUNTIME_KILL);
+    error = runtime_start(&hub, config.flags & GRING_RUN_DRAIN ? RUNTIME_DRAIN : RUNTIME_KILL);
+    if (error >= 0)
+        errno = saved_errno; /* what was tried, and this kernel lacks, is nobody's error */
+    return error;
 }
 
 int start_implicitly(void)

@@ -293,6 +293,8 @@ ClosingTest(of_a_descriptor_in_a_partial_write_tells_what_was_written)
     make_pipe(ends);
     call.fd = ends[1];
     task = spawn_waiting(do_write, &call);
+    while (unread_bytes(ends[0]) == 0) /* before Linux 6.4 a worker of the kernel writes */
+        gring_sleep(GRING_MS);
     cr_assert_eq(gring_close(ends[1]), 0);
     cr_assert_eq(gring_join(task, NULL), 0);
     cr_assert_eq(call.result, unread_bytes(ends[0]));
@@ -891,7 +893,7 @@ static void let_completions_come(void)
     int ends[2];
     char byte;
 
-    make_pipe(ends);
+    make_unix_pair(ends);
     cr_assert_eq(write(ends[1], "x", 1), 1);
     cr_assert_eq(gring_set_prio(GRING_PRIO_HIGH), 0);
     cr_assert_eq(gring_read(ends[0], &byte, 1), 1);
@@ -904,7 +906,7 @@ ClosingTest(takes_no_result_away_from_a_read_that_has_completed)
     gring_task *task;
     int ends[2];
 
-    make_pipe(ends);
+    make_unix_pair(ends);
     call.fd = ends[0];
     task = spawn_waiting(do_read, &call);
     cr_assert_eq(write(ends[1], "abc", 3), 3);
@@ -951,7 +953,7 @@ Test(close, the_end_of_the_run_takes_no_result_away_either)
     struct call call = { 0 };
     int ends[2], before = descriptor_count();
 
-    make_pipe(ends);
+    make_unix_pair(ends);
     call.fd = ends[0];
     call.flags = ends[1];
     cr_assert_eq(gring_run(end_while_ready, &call, NULL), 0);

@@ -178,7 +178,7 @@ static void *begin_nothing(void *unused)
 
 FakeTimeTest(deadline, of_no_time_lets_nothing_begin)
 {
-    make_pipe(no_time_fd);
+    make_unix_pair(no_time_fd);
     cr_assert_eq(write(no_time_fd[1], "x", 1), 1);
     run_for(begin_nothing, 0);
     EXPECT(1, ETIMEDOUT, ETIMEDOUT, 1, 1);

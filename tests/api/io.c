@@ -9,6 +9,7 @@
  *
  * What has no original, since it would block the thread, follows as ordinary tests.
  */
+#include "tests/support/child.h"
 #include "tests/support/fds.h"
 #include "tests/support/green.h"
 
@@ -1343,10 +1344,11 @@ static bool kernel_has_rwf_nosignal(void)
 
 GreenTest(io, write_full_to_a_pipe_without_reader_raises_no_signal_where_the_kernel_can)
 {
+    const char *denied = getenv("GRING_WITHOUT");
     int ends[2];
 
-    if (!kernel_has_rwf_nosignal())
-        cr_skip_test("this kernel has no RWF_NOSIGNAL");
+    if (!kernel_has_rwf_nosignal() || (denied && strstr(denied, "rwf_nosignal")))
+        cr_skip_test("no RWF_NOSIGNAL here");
     make_pipe(ends);
     close(ends[0]);
     cr_assert_eq(gring_write_full(ends[1], "x", 1, NULL), -1);
@@ -1359,14 +1361,63 @@ static void deny_rwf_nosignal(void)
     setenv("GRING_WITHOUT", "rwf_nosignal", 1);
 }
 
-GreenTest(io, write_full_to_a_pipe_without_reader_raises_the_signal_where_it_cannot,
-          .signal = SIGPIPE, .init = deny_rwf_nosignal)
+static void *write_full_to_nobody(void *unused)
 {
     int ends[2];
 
-    make_pipe(ends);
+    CHILD_MUST(pipe2(ends, O_CLOEXEC) == 0);
     close(ends[0]);
-    gring_write_full(ends[1], "x", 1, NULL);
+    CHILD_MUST(gring_write_full(ends[1], "x", 1, NULL) == -1 && errno == EPIPE);
+    return unused;
+}
+
+static void run_write_full_to_nobody(void)
+{
+    deny_rwf_nosignal();
+    CHILD_MUST(gring_run(write_full_to_nobody, NULL, NULL) == 0);
+}
+
+/* It cannot be kept back then; but where a worker of the kernel writes, it stays with that. */
+Test(io, write_full_to_a_pipe_without_reader_raises_the_signal_without_rwf_nosignal)
+{
+    struct child child = child_run(run_write_full_to_nobody);
+
+    cr_assert(pipes_need_no_worker() ? child_died_of(&child, SIGPIPE) : child_passed(&child),
+              "status %#x: %s", (unsigned)child.status, child.errors);
+}
+
+enum { MANY_PIPES = 64, MUCH_FOR_A_PIPE = 256 << 10 };
+
+static void *write_much_to(void *fd)
+{
+    char *much = calloc(1, MUCH_FOR_A_PIPE);
+
+    cr_assert_eq(gring_write((int)(intptr_t)fd, much, MUCH_FOR_A_PIPE), MUCH_FOR_A_PIPE);
+    free(much);
+    return NULL;
+}
+
+/* Before Linux 6.4 each of these writers occupies a worker of the kernel, and each read needs
+ * one. */
+GreenTest(io, writers_to_many_full_pipes_do_not_keep_the_readers_from_reading)
+{
+    static int ends[MANY_PIPES][2];
+    char *much = malloc(MUCH_FOR_A_PIPE);
+    gring_task *writers[MANY_PIPES];
+
+    for (int index = 0; index < MANY_PIPES; index++) {
+        make_pipe(ends[index]);
+        writers[index] = gring_spawn(write_much_to, (void *)(intptr_t)ends[index][1]);
+    }
+    for (int index = 0; index < MANY_PIPES; index++)
+        while (unread_bytes(ends[index][0]) == 0)
+            gring_sleep(GRING_MS);
+    for (int index = 0; index < MANY_PIPES; index++)
+        cr_assert_eq(gring_read_full(ends[index][0], much, MUCH_FOR_A_PIPE, NULL), MUCH_FOR_A_PIPE);
+    cr_assert_eq(gring_waitall(writers, MANY_PIPES), 0);
+    for (int index = 0; index < MANY_PIPES; index++)
+        close_both(ends[index]);
+    free(much);
 }
 
 GreenTest(io, write_full_to_a_closed_socket_raises_no_signal_even_then, .init = deny_rwf_nosignal)

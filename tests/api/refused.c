@@ -21,6 +21,14 @@ static void *nothing(void *arg)
 
 /* ---- a seccomp filter ---- */
 
+static void install_filter(struct sock_filter *code, size_t length)
+{
+    struct sock_fprog program = { .len = (unsigned short)length, .filter = code };
+
+    CHILD_MUST(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+    CHILD_MUST(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+}
+
 /* From here on this system call fails with that error, in this process. */
 static void deny(int call, int error)
 {
@@ -30,10 +38,24 @@ static void deny(int call, int error)
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)error),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
-    struct sock_fprog program = { .len = sizeof code / sizeof code[0], .filter = code };
 
-    CHILD_MUST(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
-    CHILD_MUST(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+    install_filter(code, sizeof code / sizeof code[0]);
+}
+
+/* The mapping of a ring's SQEs fails so; they are what is mapped at this offset of the ring. */
+static void deny_mapping_of_the_ring(int error)
+{
+    const unsigned sqes_offset = 0x10000000; /* IORING_OFF_SQES */
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_mmap, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[5])),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, sqes_offset, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)error),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+
+    install_filter(code, sizeof code / sizeof code[0]);
 }
 
 static int lowest_free_descriptor(void)
@@ -160,6 +182,96 @@ Test(refused, any_other_error_is_passed_on_and_the_filter_named)
 Test(refused, a_filter_against_io_uring_register_alone_is_named)
 {
     child_must_pass(refuse_registration);
+}
+
+/* ---- each call with each error ---- */
+
+static const struct refused {
+    const char *name;
+    int call, error, seen; /* what gring_run then says */
+    const char *cause, *remedy;
+} refusals[] = {
+#define ALLOW_ALL "io_uring_setup, io_uring_enter and io_uring_register"
+    { "io_uring_setup", __NR_io_uring_setup, EPERM, EPERM, "seccomp", ALLOW_ALL },
+    { "io_uring_setup", __NR_io_uring_setup, ENOSYS, ENOSYS, "seccomp", ALLOW_ALL },
+    { "io_uring_setup", __NR_io_uring_setup, EINVAL, EINVAL, "EINVAL", "6.1" },
+    { "io_uring_setup", __NR_io_uring_setup, ENOMEM, ENOMEM, "ENOMEM", "memory" },
+    { "io_uring_setup", __NR_io_uring_setup, EMFILE, EMFILE, "open files", "RLIMIT_NOFILE" },
+    { "io_uring_enter", __NR_io_uring_enter, EPERM, EPERM, "seccomp", ALLOW_ALL },
+    { "io_uring_enter", __NR_io_uring_enter, ENOSYS, ENOSYS, "seccomp", ALLOW_ALL },
+    { "io_uring_enter", __NR_io_uring_enter, EINVAL, EINVAL, "EINVAL", "6.1" },
+    { "io_uring_enter", __NR_io_uring_enter, ENOMEM, ENOMEM, "ENOMEM", "memory" },
+    { "io_uring_enter", __NR_io_uring_enter, EMFILE, EMFILE, "open files", "RLIMIT_NOFILE" },
+    { "io_uring_register", __NR_io_uring_register, EPERM, ENOSYS, "seccomp", ALLOW_ALL },
+    { "io_uring_register", __NR_io_uring_register, ENOSYS, ENOSYS, "seccomp", ALLOW_ALL },
+    { "io_uring_register", __NR_io_uring_register, EINVAL, ENOSYS, "seccomp", ALLOW_ALL },
+    { "io_uring_register", __NR_io_uring_register, ENOMEM, ENOSYS, "seccomp", ALLOW_ALL },
+    { "io_uring_register", __NR_io_uring_register, EMFILE, ENOSYS, "seccomp", ALLOW_ALL },
+};
+static const struct refused *refusal;
+
+static void refuse_it(void)
+{
+    deny(refusal->call, refusal->error);
+    start_is_refused(refusal->seen, refusal->cause, refusal->remedy);
+    CHILD_MUST(!strncmp(logged.lines[0], refusal->name, strlen(refusal->name)));
+}
+
+Test(refused, each_call_with_each_error_names_the_call_the_cause_and_the_remedy)
+{
+    for (size_t index = 0; index < sizeof refusals / sizeof refusals[0]; index++) {
+        struct child child;
+
+        refusal = &refusals[index];
+        child = child_run(refuse_it);
+        cr_assert(child_passed(&child), "%s %s: status %#x, it said: %s", refusal->name,
+                  strerrorname_np(refusal->error), (unsigned)child.status, child.errors);
+    }
+}
+
+static void refuse_the_mapping(void)
+{
+    deny_mapping_of_the_ring(ENOMEM);
+    start_is_refused(ENOMEM, "ENOMEM", "memory");
+}
+
+Test(refused, a_ring_that_cannot_be_mapped_names_memory)
+{
+    child_must_pass(refuse_the_mapping);
+}
+
+/* ---- a ring that breaks while it is in use ---- */
+
+static int breaking_error;
+
+static void *break_the_ring(void *unused)
+{
+    deny(__NR_io_uring_enter, breaking_error);
+    gring_sleep(GRING_MS);
+    return unused;
+}
+
+static void run_and_break(void)
+{
+    gring_run(break_the_ring, NULL, NULL);
+}
+
+Test(broken, a_lost_completion_aborts_and_says_so)
+{
+    breaking_error = EBADR;
+    child_must_abort(run_and_break, "the kernel dropped a completion (EBADR)");
+}
+
+Test(broken, a_ring_of_another_thread_aborts_and_says_so)
+{
+    breaking_error = EEXIST;
+    child_must_abort(run_and_break, "does not own it (EEXIST)");
+}
+
+Test(broken, any_other_error_of_enter_aborts_and_names_it)
+{
+    breaking_error = EBADFD;
+    child_must_abort(run_and_break, strerror(EBADFD));
 }
 
 static void out_of_descriptors(void)

@@ -19,6 +19,7 @@
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -160,6 +161,19 @@ HELPER void close_both(const int ends[2])
 HELPER void set_nonblocking(int fd)
 {
     cr_assert_eq(fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK), 0);
+}
+
+/* Does this kernel transfer to pipes itself (6.4), or does it give that to a worker thread? */
+HELPER bool pipes_need_no_worker(void)
+{
+    struct iovec byte = { .iov_base = (char[]){ 'x' }, .iov_len = 1 };
+    int ends[2];
+    bool taken;
+
+    make_pipe(ends);
+    taken = pwritev2(ends[1], &byte, 1, -1, RWF_NOWAIT) == 1;
+    close_both(ends);
+    return taken;
 }
 
 /* Fills the send direction until nothing more goes in; how many bytes that were. */

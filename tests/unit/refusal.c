@@ -80,6 +80,22 @@ Test(refusal, each_cause_has_its_sentence_and_no_other_cause_in_it)
     }
 }
 
+Test(refusal, the_call_that_was_refused_is_named)
+{
+    const int errors[] = { EPERM, ENOSYS, ENOMEM, EMFILE, EINVAL, EXDEV };
+
+    for (size_t index = 0; index < sizeof errors / sizeof errors[0]; index++) {
+        struct refusal_facts facts = { .call = "io_uring_enter",
+                                       .error = -errors[index],
+                                       .seccomp = true,
+                                       .memlock_bytes = SIZE_MAX };
+        char text[512];
+
+        refusal_sentence(&facts, text, sizeof text);
+        cr_assert_eq(strncmp(text, "io_uring_enter: ", 16), 0, "%s", text);
+    }
+}
+
 Test(refusal, every_sentence_is_one_complete_line)
 {
     for (size_t index = 0; index < sizeof cases / sizeof cases[0]; index++) {

@@ -8,7 +8,8 @@
 # password. On a system without apt-get it only names the packages, and the build then tells what is really missing.
 
 SETUP_BUILD="gcc libc6-dev meson ninja-build pkg-config liburing-dev libboost-context-dev"
-SETUP_TEST="python3 binutils g++ clang libclang-rt-dev libcriterion-dev"
+SETUP_TEST="python3 binutils g++ clang libclang-rt-dev libcriterion-dev valgrind gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
+SETUP_VM="qemu-system-x86 busybox-static cpio"
 
 setup_missing() {
     for package in "$@"; do

@@ -46,7 +46,7 @@ struct child {
     } while (0)
 
 /* Counters of coverage are written by exit's handlers alone. */
-static inline _Noreturn void child_leave(void)
+__attribute__((noreturn)) static inline void child_leave(void)
 {
 #ifdef GRING_COVERAGE
     exit(0);

@@ -91,25 +91,25 @@ static struct transfer land(struct transfer transfer)
     return transfer;
 }
 
-/* What begins next on this thread; on its way into land_and_begin. */
-static _Thread_local __attribute__((tls_model("initial-exec"))) void (*beginning)(void);
+/* What begins next on this thread; on its way into land_and_begin. It never returns. */
+static _Thread_local
+    __attribute__((tls_model("initial-exec"))) struct transfer (*beginning)(struct transfer);
 
 /*
  * Returning from here would begin the entry on x86-64 only: on aarch64 Boost's ontop_fcontext
- * returns a fresh context's landing to the place that ends the process. So it calls.
+ * returns a fresh context's landing to the place that ends the process. So it goes on in the entry
+ * by itself, as its last act: a frame of its own would lie on every parked stack.
  */
 static struct transfer land_and_begin(struct transfer transfer)
 {
     *(void **)transfer.data = transfer.context;
-    beginning();
-    CHECK_SAY(false, "a coro's entry returned");
-    abort();
+    return beginning(transfer);
 }
 
 static void *make(struct coro *coro)
 {
     coro_unpoison(coro);
-    beginning = coro->entry;
+    beginning = (struct transfer(*)(struct transfer))(void *)coro->entry;
     return fcontext_make(coro->top, 0, coro->entry);
 }
 

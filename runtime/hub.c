@@ -132,13 +132,15 @@ static struct coro *enter_task(struct gring_hub *hub, struct gring_task *next)
     return next->coro;
 }
 
-static __attribute__((noinline)) void switch_amid_exceptions(struct gring_hub *hub,
-                                                             struct coro *from, struct coro *to)
+static __attribute__((noinline)) void go_on(struct gring_hub *hub, struct coro *from);
+
+/* Out of the way: what this keeps would lie on every parked stack. */
+static __attribute__((noinline)) void go_on_amid_exceptions(struct gring_hub *hub,
+                                                            struct coro *from)
 {
     struct cxx_exceptions mine = cxx_take(hub->cxx);
 
-    if (to != from)
-        coro_switch(from, to);
+    go_on(hub, from);
     *hub->cxx = mine;
 }
 
@@ -146,12 +148,16 @@ static __attribute__((noinline)) void switch_amid_exceptions(struct gring_hub *h
  * each one's own, and so are the exceptions that it handles. */
 static __attribute__((noinline)) void go_on(struct gring_hub *hub, struct coro *from)
 {
-    struct coro *to = enter_task(hub, take_next(hub));
-    int saved_errno = errno;
+    struct coro *to;
+    int saved_errno;
 
-    if (UNLIKELY(cxx_any(hub->cxx)))
-        switch_amid_exceptions(hub, from, to);
-    else if (to != from)
+    if (UNLIKELY(cxx_any(hub->cxx))) {
+        go_on_amid_exceptions(hub, from);
+        return;
+    }
+    to = enter_task(hub, take_next(hub));
+    saved_errno = errno;
+    if (to != from)
         coro_switch(from, to);
     errno = saved_errno;
 }

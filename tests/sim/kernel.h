@@ -1,0 +1,225 @@
+/*
+ * The simulated kernel from inside: objects behind descriptors, requests, operations, moods.
+ *
+ *     SQE ──► submit ──► attempt ──► would block: WAITING on its object
+ *                │           ▲             │ the object changed
+ *                │           └── WOKEN ◄───┘
+ *                └─► QUEUED ─► RUNNING (a worker)          every way: ENDING ──► CQE
+ *
+ * Everything happens inside ring_enter, as with deferred task work; only plain threads
+ * (kernel_threads.c) act in between. A request that is between two states can be found by a
+ * cancel or not: each answer that the real kernel can give in a state is given sometimes.
+ *
+ * To add an operation: one line in the table of kernel_ops.c with a function that makes one
+ * attempt and returns the result, -errno, or WOULD_BLOCK. For an operation with several
+ * completions the attempt calls request_post_more for each but the last and returns
+ * WOULD_BLOCK to stay; to end a multishot it returns the last result, whose completion has no
+ * F_MORE.
+ */
+#ifndef TESTS_SIM_KERNEL_H
+#define TESTS_SIM_KERNEL_H
+
+#include "base/list.h"
+#include "tests/sim/agenda.h"
+#include "tests/sim/sim.h"
+#include "uring/ring.h"
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <sys/un.h>
+
+enum { FD_FIRST = 1000, FD_LIMIT = 4096 };
+enum { WOULD_BLOCK = -100000 };
+
+/* ---- moods: per mille, drawn for each run ---------------------------------------------------- */
+
+struct mood {
+    unsigned short_transfer, spurious_eagain, spurious_eintr, spurious_wake;
+    unsigned enter_error, enter_signal, partial_submit, push_refused;
+    unsigned late_completion, late_attempt, worker, lost_cancel, early_thread;
+    unsigned clock_leap, reset, no_memory, no_descriptor, refusal, bad_disk;
+    gring_ns latency, delay;        /* at most: of a network's byte, of a completion */
+    unsigned sq_room, cq_room;      /* entries; the SQ's not above what was asked for */
+    unsigned completions_per_enter; /* at most, as deferred task work hands them out */
+    size_t channel_bytes;           /* of a connection's or pipe's buffer, at most */
+    unsigned descriptor_limit;
+    unsigned denied_features; /* 1 << enum feature */
+};
+
+/* ---- objects --------------------------------------------------------------------------------- */
+
+/* One direction of a connection, or a pipe. */
+struct channel {
+    unsigned char *bytes;
+    size_t capacity, head; /* head: the oldest byte that was not taken */
+    size_t queued;         /* sent and not taken */
+    size_t arrived;        /* of them those that the receiver can see */
+    bool ended;            /* the sender sends no more */
+    bool end_arrived;
+    struct object *receiver, *sender; /* NULL: closed */
+};
+
+enum object_kind {
+    SOCKET_FRESH,
+    SOCKET_CONNECTING,
+    SOCKET_STREAM,
+    SOCKET_LISTENER,
+    PIPE_READER,
+    PIPE_WRITER,
+    REGULAR_FILE,
+    EVENT_COUNTER
+};
+
+struct object {
+    enum object_kind kind;
+    unsigned number;          /* for the trace */
+    unsigned reference_count; /* descriptors, requests, a listener's queue */
+    bool nonblocking;
+    struct list waiters; /* requests */
+
+    struct channel *in, *out;
+    bool receive_shut, send_shut;
+    int error;   /* pending, reported once: ECONNRESET */
+    bool broken; /* by a reset */
+    bool linger_reset;
+
+    struct sockaddr_storage address; /* bound */
+    socklen_t address_length;
+    struct sockaddr_storage peer_address;
+    struct list listeners_link, accept_queue; /* of struct arrival */
+    unsigned accept_count, backlog;
+    struct io_request *connecting;
+
+    struct stored_file *file;
+    uint64_t position;
+    int flags; /* O_* of a file */
+
+    uint64_t counter;
+};
+
+/* A connection that waits to be accepted. */
+struct arrival {
+    struct list link;
+    struct object *socket;
+};
+
+struct stored_file {
+    struct list link;
+    char path[108];
+    unsigned char *bytes;
+    size_t size, capacity;
+};
+
+struct object *object_new(enum object_kind kind);
+void object_hold(struct object *object);
+void object_drop(struct object *object);
+/* Its waiting requests look again. */
+void object_changed(struct object *object);
+unsigned object_events(const struct object *object); /* poll(2) bits that are true now */
+
+int descriptor_new(struct object *object); /* takes over a reference, also when it fails; -EMFILE */
+struct object *descriptor_object(int fd);  /* borrowed, or NULL */
+int descriptor_close(int fd);
+int descriptor_replace(struct object *object, int fd); /* as dup2(2) */
+
+void connect_pair(struct object *client, struct object *server);
+void pipe_join(struct object *reader, struct object *writer);
+size_t channel_send(struct channel *channel, const void *bytes, size_t size);
+size_t channel_peek(const struct channel *channel, void *bytes, size_t size);
+void channel_take(struct channel *channel, size_t size);
+void channel_end(struct channel *channel);
+void connection_reset(struct object *socket);
+void socket_shutdown(struct object *socket, int how);
+struct object *listener_at(const struct sockaddr_storage *address);
+int socket_bind(struct object *socket, const struct sockaddr *address, socklen_t length);
+int socket_listen(struct object *socket, int backlog);
+struct stored_file *file_open(const char *path, int flags, int *error);
+void file_resize(struct stored_file *file, size_t size);
+
+/* ---- requests -------------------------------------------------------------------------------- */
+
+enum request_state {
+    REQUEST_NEW,
+    REQUEST_WAITING,
+    REQUEST_WOKEN,
+    REQUEST_QUEUED,
+    REQUEST_RUNNING,
+    REQUEST_ENDING
+};
+
+struct io_request {
+    struct list all_link, wait_link;
+    struct io_uring_sqe sqe;
+    struct iovec single;
+    const struct iovec *vector; /* what the SQE names, copied at submission */
+    unsigned vector_count;
+    struct object *object;
+    uint64_t number; /* of this request; an agenda's entry for another one is stale */
+    enum request_state state;
+    size_t done; /* moved so far, where one request goes on after a part */
+    int result;
+    uint32_t cqe_flags;
+    bool cancel_told; /* its worker was */
+};
+
+struct operation {
+    const char *name;
+    int (*attempt)(struct io_request *request);
+    unsigned events;     /* poll(2) bits that make another attempt worth while */
+    bool needs_object;   /* -EBADF without */
+    bool may_be_again;   /* -EAGAIN may be its answer where it would block */
+    bool goes_to_worker; /* on a file: always, else sometimes */
+};
+
+const struct operation *operation_of(const struct io_uring_sqe *sqe); /* NULL: unknown opcode */
+
+void request_submit(const struct io_uring_sqe *sqe);
+/* A completion of a request that goes on. */
+void request_post_more(struct io_request *request, int result, uint32_t flags);
+/* Its object may have changed: an attempt will follow if one is worth while. */
+void request_look(struct io_request *request);
+void request_end(struct io_request *request, int result);
+size_t request_bytes(const struct io_request *request);
+void request_copy_in(const struct io_request *request, const void *bytes, size_t size,
+                     size_t place);
+void request_copy_out(const struct io_request *request, void *bytes, size_t size, size_t place);
+unsigned request_count(void); /* in the kernel now */
+
+void ring_post(uint64_t user_data, int result, uint32_t flags);
+
+/* ---- the world ------------------------------------------------------------------------------- */
+
+extern struct world {
+    gring_ns now;
+    struct mood mood;
+    unsigned faults;       /* of this run */
+    struct agenda kernel;  /* happens while the ring is entered */
+    struct agenda threads; /* happens whenever time passes */
+    struct list requests, listeners, files;
+    struct object *descriptors[FD_LIMIT];
+    unsigned descriptor_count, object_count;
+    unsigned descriptors_left;
+    uint64_t request_number, foreign_count, enter_count;
+    uint16_t next_port;
+    bool is_calm; /* no fault, whatever the mood: the run begins or ends */
+} world;
+
+void world_begin(unsigned faults, const struct mood *mood);
+void world_check_empty(void);
+
+void kernel_at(gring_ns delay, agenda_fn run, void *arg, uint64_t ticket);
+
+/* Plain threads take their turn: those that are due, sometimes one that is early. */
+void threads_run(void);
+void threads_pause(gring_ns duration);
+bool threads_pending(void);
+/* As on a thread without hub. */
+void threads_impersonate(void (*fn)(void *arg), void *arg);
+
+/* Allocations fail now and then. */
+bool memory_fails(void);
+size_t memory_live_count(void);
+void arena_reset(void);
+
+#endif

@@ -1,0 +1,352 @@
+/* The life of a request, from its SQE to its last CQE, and what a cancel finds; see kernel.h. */
+#include "tests/sim/kernel.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+
+static unsigned live_count;
+
+unsigned request_count(void)
+{
+    return live_count;
+}
+
+/* ---- memory ---------------------------------------------------------------------------------- */
+
+static struct io_request *request_new(const struct io_uring_sqe *sqe)
+{
+    struct io_request *request = sim_alloc(sizeof *request);
+
+    *request = (struct io_request){ .sqe = *sqe, .number = ++world.request_number };
+    list_push_back(&world.requests, &request->all_link);
+    live_count++;
+    return request;
+}
+
+static void request_free(struct io_request *request)
+{
+    list_unlink(&request->all_link);
+    if (request->object)
+        object_drop(request->object);
+    request->number = 0; /* what is on the agenda for it is stale */
+    live_count--;
+}
+
+static bool is_vector(const struct io_uring_sqe *sqe)
+{
+    return sqe->opcode == IORING_OP_READV || sqe->opcode == IORING_OP_WRITEV;
+}
+
+static void take_vector(struct io_request *request)
+{
+    const struct io_uring_sqe *sqe = &request->sqe;
+    void *start = (void *)(uintptr_t)sqe->addr;
+    struct iovec *copy;
+
+    request->single = (struct iovec){ .iov_base = start, .iov_len = sqe->len };
+    request->vector = &request->single;
+    request->vector_count = 1;
+    if (!is_vector(sqe))
+        return;
+    copy = sim_alloc((sqe->len + 1) * sizeof *copy);
+    memcpy(copy, start, sqe->len * sizeof *copy);
+    request->vector = copy;
+    request->vector_count = sqe->len;
+}
+
+size_t request_bytes(const struct io_request *request)
+{
+    size_t total = 0;
+
+    for (unsigned index = 0; index < request->vector_count; index++)
+        total += request->vector[index].iov_len;
+    return total;
+}
+
+/* Both: `size` bytes at `place` of what the vector describes. */
+static void copy(const struct io_request *request, unsigned char *bytes, size_t size, size_t place,
+                 bool into_vector)
+{
+    for (unsigned index = 0; index < request->vector_count && size; index++) {
+        const struct iovec *part = &request->vector[index];
+        size_t count;
+
+        if (place >= part->iov_len) {
+            place -= part->iov_len;
+            continue;
+        }
+        count = part->iov_len - place < size ? part->iov_len - place : size;
+        if (into_vector)
+            memcpy((char *)part->iov_base + place, bytes, count);
+        else
+            memcpy(bytes, (char *)part->iov_base + place, count);
+        bytes += count;
+        size -= count;
+        place = 0;
+    }
+}
+
+void request_copy_in(const struct io_request *request, const void *bytes, size_t size, size_t place)
+{
+    copy(request, (unsigned char *)(uintptr_t)bytes, size, place, true);
+}
+
+void request_copy_out(const struct io_request *request, void *bytes, size_t size, size_t place)
+{
+    copy(request, bytes, size, place, false);
+}
+
+/* ---- ending ---------------------------------------------------------------------------------- */
+
+static void stop_waiting(struct io_request *request)
+{
+    if (list_linked(&request->wait_link))
+        list_unlink(&request->wait_link);
+}
+
+/* A buffer is the kernel's until the completion, also when nothing came: garbage in it harms only
+ * who looks too early. */
+static void scribble(struct io_request *request)
+{
+    static const unsigned char garbage[64] = { [0 ... 63] = 0xdb };
+    unsigned opcode = request->sqe.opcode;
+    bool reads = opcode == IORING_OP_READ || opcode == IORING_OP_READV || opcode == IORING_OP_RECV;
+    size_t size = request_bytes(request);
+
+    if (reads && request->result == -ECANCELED && sim_chance(500))
+        request_copy_in(request, garbage, size < sizeof garbage ? size : sizeof garbage, 0);
+}
+
+static void complete(struct io_request *request)
+{
+    sim_note("complete", (int64_t)request->number, request->result, request->sqe.opcode);
+    scribble(request);
+    ring_post(request->sqe.user_data, request->result, request->cqe_flags);
+    request_free(request);
+}
+
+static void complete_later(void *arg, uint64_t ticket)
+{
+    struct io_request *request = arg;
+
+    if (request->number == ticket)
+        complete(request);
+}
+
+void request_end(struct io_request *request, int result)
+{
+    stop_waiting(request);
+    request->state = REQUEST_ENDING;
+    request->result = result;
+    if (sim_chance(world.mood.late_completion)) {
+        kernel_at(sim_duration(world.mood.delay), complete_later, request, request->number);
+        return;
+    }
+    complete(request);
+}
+
+void request_post_more(struct io_request *request, int result, uint32_t flags)
+{
+    sim_note("more", (int64_t)request->number, result, request->sqe.opcode);
+    ring_post(request->sqe.user_data, result, flags | IORING_CQE_F_MORE);
+}
+
+/* What a request that is stopped in the middle says: what it has moved, if anything. */
+static void stop(struct io_request *request, int error)
+{
+    request_end(request, request->done ? (int)request->done : error);
+}
+
+/* ---- attempts -------------------------------------------------------------------------------- */
+
+static void attempt(struct io_request *request);
+
+static void attempt_later(void *arg, uint64_t ticket)
+{
+    struct io_request *request = arg;
+
+    if (request->number == ticket && request->state == REQUEST_WOKEN)
+        attempt(request);
+}
+
+static void wake(struct io_request *request)
+{
+    gring_ns delay = sim_chance(world.mood.late_attempt) ? sim_duration(world.mood.delay) : 0;
+
+    stop_waiting(request);
+    request->state = REQUEST_WOKEN;
+    kernel_at(delay, attempt_later, request, request->number);
+}
+
+static unsigned events_of(const struct io_request *request)
+{
+    const struct operation *operation = operation_of(&request->sqe);
+    unsigned asked = operation->events;
+
+    if (request->sqe.opcode == IORING_OP_POLL_ADD)
+        asked = request->sqe.poll32_events;
+    return asked | POLLERR | POLLHUP;
+}
+
+void request_look(struct io_request *request)
+{
+    if (object_events(request->object) & events_of(request) || sim_chance(world.mood.spurious_wake))
+        wake(request);
+}
+
+static void wait_for_object(struct io_request *request)
+{
+    request->state = REQUEST_WAITING;
+    list_push_back(&request->object->waiters, &request->wait_link);
+    request_look(request);
+}
+
+static void would_block(struct io_request *request)
+{
+    const struct operation *operation = operation_of(&request->sqe);
+
+    if (operation->may_be_again && request->done == 0 && sim_chance(world.mood.spurious_eagain))
+        request_end(request, -EAGAIN);
+    else if (operation->may_be_again && request->done == 0 && sim_chance(world.mood.spurious_eintr))
+        request_end(request, -EINTR);
+    else
+        wait_for_object(request);
+}
+
+static void attempt(struct io_request *request)
+{
+    int result = operation_of(&request->sqe)->attempt(request);
+
+    if (result == WOULD_BLOCK)
+        would_block(request);
+    else
+        request_end(request, result);
+}
+
+/* ---- workers --------------------------------------------------------------------------------- */
+
+static void worker_done(void *arg, uint64_t ticket)
+{
+    struct io_request *request = arg;
+
+    if (request->number != ticket || request->state != REQUEST_RUNNING)
+        return;
+    if (request->cancel_told && sim_chance(500))
+        stop(request, sim_chance(500) ? -EINTR : -ECANCELED);
+    else
+        attempt(request);
+}
+
+static void worker_begins(void *arg, uint64_t ticket)
+{
+    struct io_request *request = arg;
+
+    if (request->number != ticket || request->state != REQUEST_QUEUED)
+        return;
+    request->state = REQUEST_RUNNING;
+    kernel_at(sim_duration(world.mood.delay), worker_done, request, request->number);
+}
+
+static void give_to_worker(struct io_request *request)
+{
+    request->state = REQUEST_QUEUED;
+    kernel_at(sim_duration(world.mood.delay), worker_begins, request, request->number);
+}
+
+static bool wants_worker(const struct io_request *request)
+{
+    const struct operation *operation = operation_of(&request->sqe);
+
+    if (operation->goes_to_worker)
+        return true;
+    return request->object && request->object->kind == REGULAR_FILE &&
+           sim_chance(world.mood.worker);
+}
+
+/* ---- cancelling ------------------------------------------------------------------------------ */
+
+static struct io_request *find(uint64_t user_data)
+{
+    for (struct list *link = world.requests.next; link != &world.requests; link = link->next) {
+        struct io_request *request = CONTAINER_OF(link, struct io_request, all_link);
+
+        if (request->sqe.user_data == user_data && request->sqe.opcode != IORING_OP_ASYNC_CANCEL)
+            return request;
+    }
+    return NULL;
+}
+
+/* The answer to a cancel, by the state in which it meets the request. */
+static int cancel(struct io_request *request)
+{
+    switch (request->state) {
+    case REQUEST_WAITING:
+    case REQUEST_QUEUED:
+        stop(request, -ECANCELED);
+        return 0;
+    case REQUEST_WOKEN: /* between two attempts: in the tables or not */
+        if (sim_chance(world.mood.lost_cancel))
+            return -ENOENT;
+        stop(request, -ECANCELED);
+        return 0;
+    case REQUEST_RUNNING:
+        request->cancel_told = true;
+        return -EALREADY;
+    default:
+        return sim_chance(900) ? -ENOENT : -EALREADY;
+    }
+}
+
+static void submit_cancel(struct io_request *request)
+{
+    struct io_request *target = find(request->sqe.addr);
+
+    sim_note("cancel", (int64_t)request->number, target ? (int64_t)target->number : 0,
+             target ? (int64_t)target->state : -1);
+    request_end(request, target ? cancel(target) : -ENOENT);
+}
+
+/* ---- submitting ------------------------------------------------------------------------------ */
+
+static bool polls_first(const struct io_uring_sqe *sqe)
+{
+    return (sqe->opcode == IORING_OP_RECV || sqe->opcode == IORING_OP_SEND) &&
+           sqe->ioprio & IORING_RECVSEND_POLL_FIRST;
+}
+
+static void begin(struct io_request *request, const struct operation *operation)
+{
+    if (operation->needs_object) {
+        request->object = descriptor_object(request->sqe.fd);
+        if (!request->object) {
+            request_end(request, -EBADF);
+            return;
+        }
+        object_hold(request->object);
+    }
+    if (wants_worker(request))
+        give_to_worker(request);
+    else if (polls_first(&request->sqe))
+        wait_for_object(request);
+    else if (sim_chance(world.mood.late_attempt / 4))
+        wake(request);
+    else
+        attempt(request);
+}
+
+void request_submit(const struct io_uring_sqe *sqe)
+{
+    struct io_request *request = request_new(sqe);
+    const struct operation *operation = operation_of(sqe);
+
+    sim_note("submit", (int64_t)request->number, sqe->opcode, sqe->fd);
+    if (sqe->opcode == IORING_OP_ASYNC_CANCEL) {
+        submit_cancel(request);
+        return;
+    }
+    if (!operation)
+        sim_fail("opcode %u is not simulated: see kernel_ops.c", sqe->opcode);
+    take_vector(request);
+    begin(request, operation);
+}

@@ -1,0 +1,227 @@
+/*
+ * Plain threads, on the one thread that there is: what they do happens between two steps of the hub,
+ * with the hub's thread-local hidden. runtime/offload.h is one of them, and replaced: a job is
+ * taken from its queue, run and handed back at three moments of simulated time.
+ */
+#include "base/check.h"
+#include "runtime/hub.h"
+#include "runtime/offload.h"
+#include "tests/sim/kernel.h"
+
+#include <errno.h>
+
+/* ---- taking turns ---------------------------------------------------------------------------- */
+
+static bool inside;
+
+void threads_impersonate(void (*fn)(void *arg), void *arg)
+{
+    struct gring_hub *hub = hub_of_thread;
+
+    hub_of_thread = NULL;
+    inside = true;
+    fn(arg);
+    inside = false;
+    hub_of_thread = hub;
+}
+
+static void take_turn(void *arg)
+{
+    struct appointment *appointment = arg;
+
+    appointment->run(appointment->arg, appointment->ticket);
+}
+
+static bool somebody_goes(void)
+{
+    if (world.threads.count == 0)
+        return false;
+    return agenda_next(&world.threads) <= world.now || sim_chance(world.mood.early_thread);
+}
+
+void threads_run(void)
+{
+    while (!inside && somebody_goes()) {
+        struct appointment next = agenda_take(&world.threads);
+
+        threads_impersonate(take_turn, &next);
+    }
+}
+
+/* The caller sleeps; the others do not. */
+void threads_pause(gring_ns duration)
+{
+    gring_ns end = clock_after(world.now, duration);
+
+    while (agenda_next(&world.threads) <= end) {
+        if (agenda_next(&world.threads) > world.now)
+            world.now = agenda_next(&world.threads);
+        threads_run();
+    }
+    world.now = end;
+}
+
+bool threads_pending(void)
+{
+    return world.foreign_count > 0;
+}
+
+/* ---- calls from elsewhere -------------------------------------------------------------------- */
+
+struct foreign_call {
+    void (*fn)(void *arg);
+    void *arg;
+};
+
+static void call_now(void *arg, uint64_t number)
+{
+    struct foreign_call *call = arg;
+
+    sim_note("elsewhere", (int64_t)number, 0, 0);
+    world.foreign_count--;
+    call->fn(call->arg);
+}
+
+void sim_elsewhere(gring_ns delay, void (*fn)(void *arg), void *arg)
+{
+    struct foreign_call *call = sim_alloc(sizeof *call);
+
+    *call = (struct foreign_call){ fn, arg };
+    world.foreign_count++;
+    agenda_add(&world.threads, clock_after(world.now, delay), call_now, call,
+               world.threads.added_count);
+}
+
+/* ---- offload.h ------------------------------------------------------------------------------- */
+
+/* What the pool knows of a job; the job may be gone when the pool is done with it. */
+struct pool_job {
+    struct offload_job *job;
+    struct list link;
+    bool is_running, abandoned;
+};
+
+static struct list pool_jobs = { &pool_jobs, &pool_jobs };
+
+static struct pool_job *find_job(const struct offload_job *job)
+{
+    for (struct list *link = pool_jobs.next; link != &pool_jobs; link = link->next)
+        if (CONTAINER_OF(link, struct pool_job, link)->job == job)
+            return CONTAINER_OF(link, struct pool_job, link);
+    return NULL;
+}
+
+static void deliver_done(struct mail *mail)
+{
+    struct offload_job *job = CONTAINER_OF(mail, struct offload_job, mail);
+
+    job->hub->offload_count--;
+    if (job->abandoned)
+        job->discard(job);
+    else
+        job->on_done(job);
+}
+
+static void hand_back(struct pool_job *entry)
+{
+    struct offload_job *job = entry->job;
+
+    list_unlink(&entry->link);
+    if (entry->abandoned) {
+        job->discard(job);
+        return;
+    }
+    job->finished = true;
+    mailbox_post(&job->hub->mailbox, &job->mail);
+}
+
+static void job_ends(void *arg, uint64_t unused)
+{
+    struct pool_job *entry = arg;
+
+    (void)unused;
+    if (list_linked(&entry->link))
+        hand_back(entry);
+}
+
+static void job_begins(void *arg, uint64_t unused)
+{
+    struct pool_job *entry = arg;
+
+    (void)unused;
+    if (!list_linked(&entry->link))
+        return; /* abandoned while queued */
+    entry->is_running = true;
+    entry->job->run(entry->job);
+    agenda_add(&world.threads, clock_after(world.now, sim_duration(world.mood.delay)), job_ends,
+               entry, 0);
+}
+
+int offload_start(struct gring_hub *hub, struct offload_job *job, enum offload_class class_index)
+{
+    struct pool_job *entry;
+
+    if (memory_fails())
+        return -EAGAIN;
+    entry = sim_alloc(sizeof *entry);
+    entry->job = job;
+    job->hub = hub;
+    job->class_index = class_index;
+    job->abandoned = job->finished = false;
+    job->mail.deliver = deliver_done;
+    hub->offload_count++;
+    list_push_back(&pool_jobs, &entry->link);
+    agenda_add(&world.threads, clock_after(world.now, sim_duration(world.mood.delay)), job_begins,
+               entry, 0);
+    return 0;
+}
+
+bool offload_take_back(struct offload_job *job)
+{
+    struct pool_job *entry = find_job(job);
+
+    if (!entry || entry->is_running)
+        return false;
+    list_unlink(&entry->link);
+    job->hub->offload_count--;
+    return true;
+}
+
+void offload_abandon(struct offload_job *job)
+{
+    struct pool_job *entry;
+
+    if (offload_take_back(job)) {
+        job->discard(job);
+        return;
+    }
+    entry = find_job(job);
+    job->abandoned = true;
+    if (!entry)
+        return; /* finished: its mail discards it */
+    entry->abandoned = true;
+    job->hub->offload_count--;
+}
+
+int offload_thread_count(void)
+{
+    return 0;
+}
+
+void offload_forget(void)
+{
+    list_init(&pool_jobs);
+}
+
+/* The threads that are busy with abandoned jobs end, sooner or later; here now. */
+void offload_stop(void)
+{
+    struct list *link;
+
+    while ((link = pool_jobs.next) != &pool_jobs) {
+        struct pool_job *entry = CONTAINER_OF(link, struct pool_job, link);
+
+        CHECK(entry->abandoned && entry->is_running);
+        hand_back(entry);
+    }
+}

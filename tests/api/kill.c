@@ -459,6 +459,33 @@ GreenTest(throw, at_a_writer_after_progress_waits_for_the_next_call)
     cr_assert_eq(outcomes[2], 0, "and by no other");
 }
 
+static void *send_much(void *unused)
+{
+    static char much[16 << 20];
+    ssize_t count = gring_send(ends[1], much, sizeof much, 0);
+
+    record(count);
+    written = count > 0 ? (size_t)count : 0;
+    record(gring_yield());
+    record(gring_yield());
+    return unused;
+}
+
+GreenTest(throw, at_a_sender_after_progress_waits_for_the_next_call)
+{
+    gring_task *task;
+
+    make_tcp_pair(ends);
+    task = start(send_much, NULL);
+    gring_throw(task, EDOM);
+    gring_join(task, NULL);
+    cr_assert_eq(outcomes[0], 0);
+    cr_assert_gt(written, 0);
+    cr_assert_eq(outcomes[1], EDOM, "reported by the first call without a result");
+    cr_assert_eq(outcomes[2], 0, "and by no other");
+    close_both(ends);
+}
+
 /* ---- cancel ---- */
 
 FakeTimeTest(cancel, of_a_task_that_waits_for_its_start_un_spawns_it)

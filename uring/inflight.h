@@ -57,6 +57,15 @@ static inline struct descriptor *inflight_at(const struct inflight *inflight, in
     return (size_t)(unsigned)fd < inflight->capacity ? &inflight->table[fd] : NULL;
 }
 
+/* A call of several ops looks before each but the first: another count than at its begin means
+ * that the number may be somebody else's descriptor by now. */
+static inline uint16_t inflight_close_count(const struct inflight *inflight, int fd)
+{
+    const struct descriptor *entry = inflight_at(inflight, fd);
+
+    return entry ? entry->close_count : 0;
+}
+
 /* -EBADF while closing or out of range. */
 int inflight_add(struct inflight *inflight, struct op *op);
 void inflight_remove(struct inflight *inflight, struct op *op);

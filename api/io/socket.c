@@ -86,17 +86,21 @@ static int send_some(int fd, const char *buf, size_t size, int flags)
 
 /*
  * What is left after a short send. Its end is not told: the caller has the count, and an error or
- * an interruption meets the next call.
+ * an interruption meets the next call. closes: as before the first part; another count now means
+ * that the descriptor was closed, and its number may be another one's already.
  */
-static size_t send_rest(int fd, const char *buf, size_t size, int flags)
+static size_t send_rest(int fd, const char *buf, size_t size, int flags, uint16_t closes)
 {
-    struct gring_task *task = hub_self()->running;
+    struct gring_hub *hub = hub_self();
+    struct gring_task *task = hub->running;
     size_t done = 0;
     int result = 1;
 
     task_hold_reports(task);
-    for (; done < size && result > 0; done += result > 0 ? (size_t)result : 0)
+    while (done < size && result > 0 && inflight_close_count(&hub->ops.inflight, fd) == closes) {
         result = send_some(fd, buf + done, size - done, flags);
+        done += result > 0 ? (size_t)result : 0;
+    }
     task_release_reports(task, false);
     return done;
 }
@@ -105,20 +109,23 @@ static size_t send_rest(int fd, const char *buf, size_t size, int flags)
  * can. */
 ssize_t gring_send(int fd, const void *buf, size_t size, int flags)
 {
+    struct gring_hub *hub = hub_self();
     const char *bytes = buf;
+    uint16_t closes;
     size_t done;
     int result;
 
     flags |= MSG_NOSIGNAL;
-    if (!hub_self())
+    if (!hub)
         return send(fd, buf, size, flags);
     if (!(flags & MSG_DONTWAIT))
         flags |= MSG_WAITALL;
+    closes = inflight_close_count(&hub->ops.inflight, fd);
     result = send_some(fd, buf, size, flags);
     if (result <= 0 || flags & MSG_DONTWAIT)
         return api_result(result);
     done = (size_t)result;
     if (UNLIKELY(done < size))
-        done += send_rest(fd, bytes + done, size - done, flags);
+        done += send_rest(fd, bytes + done, size - done, flags, closes);
     return (ssize_t)done;
 }

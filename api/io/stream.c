@@ -18,16 +18,25 @@ enum { WRITE_MAX = 0x7ffff000 }; /* as write(2): no call moves more */
 /* One transfer of up to size bytes: count, 0 at the end of a file, or -errno. */
 typedef int (*transfer_fn)(int fd, char *buf, size_t size);
 
+static uint16_t close_count(int fd)
+{
+    struct gring_hub *hub = hub_self();
+
+    return hub ? inflight_close_count(&hub->ops.inflight, fd) : 0;
+}
+
 /*
  * Repeats the transfer until size bytes have moved, nothing moves any more, or it fails.
- * Progress is never lost: *done says how much, whatever the result: 0 or -errno.
+ * Progress is never lost: *done says how much, whatever the result: 0 or -errno. -EBADF: between
+ * two transfers the descriptor was closed; its number may be another one's already.
  */
 static int transfer_all(transfer_fn transfer, int fd, char *buf, size_t size, size_t *done)
 {
+    uint16_t closes = close_count(fd);
     int result = 1;
 
     for (*done = 0; *done < size && result > 0; *done += result > 0 ? (size_t)result : 0)
-        result = transfer(fd, buf + *done, size - *done);
+        result = close_count(fd) == closes ? transfer(fd, buf + *done, size - *done) : -EBADF;
     return result < 0 ? result : 0;
 }
 

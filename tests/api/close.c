@@ -146,6 +146,40 @@ static void expect_close_to_end(gring_fn fn, struct call *call)
     expect_ebadf(task, call);
 }
 
+/* ---- between two operations of one call ------------------------------------------------------ */
+
+/* The kernel completes what is in flight on the loop, and whoever waited is queued behind us. */
+static void yield_until_nothing_is_in_flight(void)
+{
+    while (in_flight() > 0)
+        gring_yield();
+}
+
+/* One operation of the call has moved a part, the task has not run since: now the descriptor is
+ * closed, and its number is another pipe's. */
+ClosingTest(leaves_the_rest_of_a_write_to_nobody)
+{
+    static char much[1 << 20], sink[65536];
+    struct call call = { .big = much, .size = sizeof much };
+    int ends[2], others[2];
+    gring_task *task;
+
+    make_pipe(ends);
+    call.fd = ends[1];
+    task = spawn_waiting(do_write, &call);
+    cr_assert_eq(read(ends[0], sink, sizeof sink), (ssize_t)sizeof sink);
+    yield_until_nothing_is_in_flight();
+    cr_assert_eq(gring_close(ends[1]), 0);
+    make_pipe(others);
+    cr_assert_eq(others[0], ends[1], "the lowest number is given out first");
+    cr_assert_eq(dup2(others[1], others[0]), ends[1]);
+    gring_join(task, NULL);
+    cr_assert_gt(call.result, (ssize_t)sizeof sink);
+    cr_assert_lt(call.result, (ssize_t)sizeof much);
+    close_both(others);
+    close(ends[0]);
+}
+
 /* ---- each kind of call ----------------------------------------------------------------------- */
 
 ClosingTest(ends_a_read)

@@ -80,6 +80,11 @@ static struct {
     size_t used, high_water;
 } arena;
 
+static size_t smaller(size_t left, size_t right)
+{
+    return left < right ? left : right;
+}
+
 void *sim_alloc(size_t bytes)
 {
     char *start;
@@ -90,11 +95,11 @@ void *sim_alloc(size_t bytes)
     if (arena.start == MAP_FAILED || arena.used + bytes > ARENA_BYTES)
         sim_fail("the simulator itself has no memory left");
     start = arena.start + arena.used;
+    if (arena.used < arena.high_water) /* beyond it pages are zero as they are */
+        memset(start, 0, smaller(bytes, arena.high_water - arena.used));
     arena.used += (bytes + 15) & ~(size_t)15;
     if (arena.used > arena.high_water)
-        arena.high_water = arena.used; /* beyond it pages are zero as they are */
-    else
-        memset(start, 0, bytes);
+        arena.high_water = arena.used;
     return start;
 }
 

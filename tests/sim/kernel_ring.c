@@ -7,6 +7,9 @@
 #include "uring/ring.h"
 
 #include "base/check.h"
+#include "base/log.h"
+#include "runtime/census.h"
+#include "runtime/hub.h"
 #include "tests/sim/kernel.h"
 
 #include <errno.h>
@@ -203,6 +206,13 @@ static void sleep_until(gring_ns moment)
         run_appointment(&world.kernel);
 }
 
+static _Noreturn void nobody_can_run(void)
+{
+    log_set_sink(NULL, NULL);
+    census_name_tasks(hub_self());
+    sim_fail("every task waits, and nothing is under way in the kernel or elsewhere");
+}
+
 static int wait_for_completion(gring_ns wait_ns)
 {
     gring_ns deadline = clock_after(world.now, wait_ns);
@@ -211,7 +221,7 @@ static int wait_for_completion(gring_ns wait_ns)
         gring_ns next = next_moment();
 
         if (next == CLOCK_FOREVER && deadline == CLOCK_FOREVER)
-            sim_fail("every task waits, and nothing is under way in the kernel or elsewhere");
+            nobody_can_run();
         if (sim_chance(world.mood.enter_signal))
             return -EINTR;
         if (next > deadline) {

@@ -17,12 +17,14 @@ static bool inside;
 void threads_impersonate(void (*fn)(void *arg), void *arg)
 {
     struct gring_hub *hub = hub_of_thread;
+    int saved_errno = errno; /* a thread has its own */
 
     hub_of_thread = NULL;
     inside = true;
     fn(arg);
     inside = false;
     hub_of_thread = hub;
+    errno = saved_errno;
 }
 
 static void take_turn(void *arg)

@@ -111,10 +111,11 @@ bool sim_is_rough(void)
 bool sim_explains(int error)
 {
     switch (error) {
-    case ECONNRESET:
+    case ECONNRESET: /* by the network, or by a peer that gave up */
     case EPIPE:
     case ECONNREFUSED:
-        return sim_is_rough(); /* by the network, or by a peer that gave up */
+    case ETIMEDOUT:
+        return sim_is_rough();
     case ENOMEM:
     case EAGAIN:
         return world.faults & (SIM_NO_MEMORY | (error == EAGAIN ? SIM_REFUSALS : 0));
@@ -124,8 +125,6 @@ bool sim_explains(int error)
     case ECONNABORTED:
     case ENXIO:
         return sim_has(SIM_REFUSALS);
-    case ETIMEDOUT: /* of a connection; or of who waits for scarce descriptors */
-        return world.faults & (SIM_REFUSALS | SIM_NO_DESCRIPTORS);
     case EIO:
     case ENOSPC:
         return sim_has(SIM_BAD_DISK);

@@ -1,0 +1,155 @@
+/*
+ * Bugs that the simulator must find, or it finds nothing: each breaks one promise of the library,
+ * rarely enough to be a bug that tests miss. They live in a program of their own, sim_canaries,
+ * where the linker puts these functions around the library's (--wrap), so that production code has
+ * no trace of them. GRING_CANARY names the one that lives.
+ */
+#include "runtime/hub.h"
+#include "runtime/mailbox.h"
+#include "runtime/wait.h"
+#include "runtime/wheel.h"
+#include "tests/sim/sim.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* In the order of the names below. */
+enum canary {
+    NONE,
+    EARLY_RETURN,
+    RESULT_DROPPED,
+    ACCEPT_LEAKED,
+    LOST_WAKE,
+    EARLY_TIMER,
+    CANCEL_FORGOTTEN,
+    WITHDRAW_FORGETS,
+    SHORT_WRITE,
+    KILL_IGNORED
+};
+
+static const char *const names[] = {
+    "none",        "early_return",     "result_dropped",   "accept_leaked", "lost_wake",
+    "early_timer", "cancel_forgotten", "withdraw_forgets", "short_write",   "kill_ignored"
+};
+
+static enum canary alive;
+
+__attribute__((constructor)) static void choose(void)
+{
+    const char *name = getenv("GRING_CANARY");
+
+    for (size_t index = 0; index < sizeof names / sizeof names[0]; index++)
+        if (name && strcmp(names[index], name) == 0) {
+            alive = (enum canary)index;
+            return;
+        }
+    fprintf(stderr, "GRING_CANARY must name one of:");
+    for (size_t index = 0; index < sizeof names / sizeof names[0]; index++)
+        fprintf(stderr, " %s", names[index]);
+    fprintf(stderr, "\n");
+    exit(2);
+}
+
+static bool sings(enum canary canary)
+{
+    return alive == canary && sim_chance(300);
+}
+
+/* ---- what a call returns --------------------------------------------------------------------- */
+
+int __real_await(struct op *op, const char *what);
+int __wrap_await(struct op *op, const char *what);
+
+static bool is_killed(void)
+{
+    return hub_self()->running->interrupts & INTERRUPT_KILL;
+}
+
+static bool is_write(const struct op *op)
+{
+    return op->sqe.opcode == IORING_OP_SEND || op->sqe.opcode == IORING_OP_WRITE;
+}
+
+int __wrap_await(struct op *op, const char *what)
+{
+    int result = __real_await(op, what);
+
+    if (result > 0 && op->sqe.opcode == IORING_OP_RECV && is_killed() && sings(RESULT_DROPPED))
+        return -ECANCELED; /* the bytes are gone */
+    if (result >= 0 && op->sqe.opcode == IORING_OP_ACCEPT && is_killed() && sings(ACCEPT_LEAKED))
+        return -ECANCELED; /* nobody closes it */
+    if (result > 0 && is_write(op) && sings(SHORT_WRITE))
+        return (int)op->sqe.len; /* "it was all written" */
+    return result;
+}
+
+/* ---- how a wait ends ------------------------------------------------------------------------- */
+
+void __real_wait_hold(struct wait *wait, struct source *source, void (*withdraw)(struct source *));
+void __wrap_wait_hold(struct wait *wait, struct source *source, void (*withdraw)(struct source *));
+void __real_wait_interrupt(struct wait *wait, int error);
+void __wrap_wait_interrupt(struct wait *wait, int error);
+
+/* The task goes on; the op is still the kernel's, the waiter still in its queue. */
+static void forget(struct source *source)
+{
+    source_done(source);
+}
+
+void __wrap_wait_hold(struct wait *wait, struct source *source, void (*withdraw)(struct source *))
+{
+    bool is_op = wait->fd >= 0;
+
+    __real_wait_hold(wait, source,
+                     sings(is_op ? EARLY_RETURN : WITHDRAW_FORGETS) ? forget : withdraw);
+}
+
+void __wrap_wait_interrupt(struct wait *wait, int error)
+{
+    if (!sings(KILL_IGNORED))
+        __real_wait_interrupt(wait, error);
+}
+
+/* ---- sleeping -------------------------------------------------------------------------------- */
+
+bool __real_mailbox_may_sleep(struct mailbox *mailbox, struct ops *ops);
+bool __wrap_mailbox_may_sleep(struct mailbox *mailbox, struct ops *ops);
+void __real_wheel_arm(struct wheel *wheel, struct timer *timer, gring_ns when);
+void __wrap_wheel_arm(struct wheel *wheel, struct timer *timer, gring_ns when);
+
+/* Looks at the mail first and announces the sleep then. */
+bool __wrap_mailbox_may_sleep(struct mailbox *mailbox, struct ops *ops)
+{
+    bool is_empty = mpsc_empty(&mailbox->queue);
+
+    if (alive != LOST_WAKE)
+        return __real_mailbox_may_sleep(mailbox, ops);
+    (void)__real_mailbox_may_sleep(mailbox, ops);
+    atomic_store(&mailbox->asleep, is_empty);
+    return is_empty;
+}
+
+void __wrap_wheel_arm(struct wheel *wheel, struct timer *timer, gring_ns when)
+{
+    bool early = when > WHEEL_TICK_NS && when < CLOCK_FOREVER && sings(EARLY_TIMER);
+
+    __real_wheel_arm(wheel, timer, early ? when - WHEEL_TICK_NS : when);
+}
+
+/* ---- cancelling ------------------------------------------------------------------------------ */
+
+unsigned __real_ring_reap(struct ring *ring, struct io_uring_cqe *cqes, unsigned max);
+unsigned __wrap_ring_reap(struct ring *ring, struct io_uring_cqe *cqes, unsigned max);
+
+/* "Found nothing" is taken for "was told": bit 0 of user_data marks the answer to a cancel. */
+unsigned __wrap_ring_reap(struct ring *ring, struct io_uring_cqe *cqes, unsigned max)
+{
+    unsigned count = __real_ring_reap(ring, cqes, max);
+
+    for (unsigned index = 0; index < count; index++)
+        if (cqes[index].user_data & 1 && cqes[index].res == -ENOENT && alive == CANCEL_FORGOTTEN)
+            cqes[index].res = -EALREADY;
+    return count;
+}

@@ -217,6 +217,41 @@ bool threads_pending(void);
 /* As on a thread without hub. */
 void threads_impersonate(void (*fn)(void *arg), void *arg);
 
+/* ---- what has happened ----------------------------------------------------------------------- */
+
+/* A simulator proves nothing about what it never does: each of these is counted, and sim --seeds
+ * says which have not happened. */
+enum sometimes {
+    SQ_WAS_FULL,
+    PART_WAS_SUBMITTED,
+    ENTER_SAID_EINTR,
+    ENTER_SAID_EAGAIN,
+    ENTER_SAID_EBUSY,
+    CQ_OVERFLOWED,
+    COMPLETION_SAID_EAGAIN,
+    COMPLETION_SAID_EINTR,
+    TRANSFER_WAS_SHORT,
+    CANCEL_WON,
+    CANCEL_LOST,
+    CANCEL_MET_WORKER,
+    CANCEL_CAME_BETWEEN_ATTEMPTS,
+    CANCEL_FOUND_A_PART_MOVED,
+    CANCEL_ANSWERED_BEFORE_ITS_TARGET,
+    CONNECTION_WAS_RESET,
+    CONNECT_WAS_REFUSED,
+    ACCEPT_FOUND_NO_DESCRIPTOR,
+    MEMORY_WAS_REFUSED,
+    DISK_FAILED,
+    THREAD_CAME_BETWEEN,
+    MAIL_WAS_SIGNALLED,
+    TIME_LEAPT,
+    SOMETIMES_COUNT
+};
+
+void sometimes(enum sometimes what);
+extern uint64_t *sometimes_counts; /* of SOMETIMES_COUNT; NULL: not counted */
+extern const char *const sometimes_names[SOMETIMES_COUNT];
+
 /* Allocations fail now and then. */
 bool memory_fails(void);
 size_t memory_live_count(void);

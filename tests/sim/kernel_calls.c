@@ -33,8 +33,10 @@ gring_ns sim_now(void)
 gring_ns clock_now(void)
 {
     world.now += (gring_ns)sim_below(READ_COST_NS);
-    if (sim_chance(world.mood.clock_leap))
+    if (sim_chance(world.mood.clock_leap)) {
+        sometimes(TIME_LEAPT);
         world.now += sim_duration(LEAP_MAX);
+    }
     threads_run();
     return world.now;
 }
@@ -131,6 +133,7 @@ void sys_eventfd_signal(int fd)
     struct object *object = descriptor_object(fd);
 
     CHECK(object && object->kind == EVENT_COUNTER);
+    sometimes(MAIL_WAS_SIGNALLED);
     sim_note("signal", fd, 0, 0);
     object->counter++;
     object_changed(object);

@@ -32,7 +32,11 @@ size_t memory_live_count(void)
 
 bool memory_fails(void)
 {
-    return !world.is_calm && sim_chance(world.mood.no_memory);
+    bool fails = !world.is_calm && sim_chance(world.mood.no_memory);
+
+    if (fails)
+        sometimes(MEMORY_WAS_REFUSED);
+    return fails;
 }
 
 static void *counted(void *start)

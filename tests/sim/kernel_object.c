@@ -344,6 +344,7 @@ void connection_reset(struct object *socket)
 
     if (socket->kind != SOCKET_STREAM || socket->broken)
         return;
+    sometimes(CONNECTION_WAS_RESET);
     sim_note("reset", socket->number, 0, 0);
     break_end(socket);
     if (peer) {

@@ -20,7 +20,10 @@ static size_t smaller(size_t left, size_t right)
 /* How much of what could move does move now. At least a byte. */
 static size_t some_of(size_t size)
 {
-    return size > 1 && sim_chance(world.mood.short_transfer) ? sim_between(1, size) : size;
+    if (size < 2 || !sim_chance(world.mood.short_transfer))
+        return size;
+    sometimes(TRANSFER_WAS_SHORT);
+    return sim_between(1, size);
 }
 
 static bool must_not_wait(const struct io_request *request)
@@ -166,7 +169,11 @@ static bool uses_position(const struct io_request *request)
 
 static bool disk_fails(void)
 {
-    return sim_chance(world.mood.bad_disk);
+    bool fails = sim_chance(world.mood.bad_disk);
+
+    if (fails)
+        sometimes(DISK_FAILED);
+    return fails;
 }
 
 static int read_file(struct io_request *request)
@@ -290,8 +297,10 @@ static int attempt_accept(struct io_request *request)
         return listener->kind > SOCKET_LISTENER ? -ENOTSOCK : -EINVAL;
     if (list_empty(&listener->accept_queue))
         return listener->receive_shut ? -EINVAL : WOULD_BLOCK;
-    if (world.descriptors_left == 0 || sim_chance(world.mood.no_descriptor))
+    if (world.descriptors_left == 0 || sim_chance(world.mood.no_descriptor)) {
+        sometimes(ACCEPT_FOUND_NO_DESCRIPTOR);
         return sim_chance(500) ? -EMFILE : -ENFILE; /* the connection stays in the queue */
+    }
     if (sim_chance(world.mood.refusal))
         return -ECONNABORTED;
     link = list_pop_front(&listener->accept_queue);
@@ -362,6 +371,7 @@ static int attempt_connect(struct io_request *request)
     if (socket->connecting != request)
         return -EALREADY;
     if (socket->error) {
+        sometimes(CONNECT_WAS_REFUSED);
         socket->kind = SOCKET_FRESH;
         return pending_error(socket);
     }

@@ -122,6 +122,10 @@ static void complete(struct io_request *request)
 {
     sim_note("complete", (int64_t)request->number, request->result, request->sqe.opcode);
     scribble(request);
+    if (request->result == -EAGAIN)
+        sometimes(COMPLETION_SAID_EAGAIN);
+    if (request->result == -EINTR)
+        sometimes(COMPLETION_SAID_EINTR);
     ring_post(request->sqe.user_data, request->result, request->cqe_flags);
     request_free(request);
 }
@@ -155,6 +159,8 @@ void request_post_more(struct io_request *request, int result, uint32_t flags)
 /* What a request that is stopped in the middle says: what it has moved, if anything. */
 static void stop(struct io_request *request, int error)
 {
+    if (request->done)
+        sometimes(CANCEL_FOUND_A_PART_MOVED);
     request_end(request, request->done ? (int)request->done : error);
 }
 
@@ -283,17 +289,21 @@ static int cancel(struct io_request *request)
     switch (request->state) {
     case REQUEST_WAITING:
     case REQUEST_QUEUED:
+        sometimes(CANCEL_WON);
         stop(request, -ECANCELED);
         return 0;
     case REQUEST_WOKEN: /* between two attempts: in the tables or not */
+        sometimes(CANCEL_CAME_BETWEEN_ATTEMPTS);
         if (sim_chance(world.mood.lost_cancel))
             return -ENOENT;
         stop(request, -ECANCELED);
         return 0;
     case REQUEST_RUNNING:
+        sometimes(CANCEL_MET_WORKER);
         request->cancel_told = true;
         return -EALREADY;
     default:
+        sometimes(CANCEL_ANSWERED_BEFORE_ITS_TARGET);
         return sim_chance(900) ? -ENOENT : -EALREADY;
     }
 }
@@ -302,6 +312,8 @@ static void submit_cancel(struct io_request *request)
 {
     struct io_request *target = find(request->sqe.addr);
 
+    if (!target)
+        sometimes(CANCEL_LOST);
     sim_note("cancel", (int64_t)request->number, target ? (int64_t)target->number : 0,
              target ? (int64_t)target->state : -1);
     request_end(request, target ? cancel(target) : -ENOENT);

@@ -65,8 +65,10 @@ bool ring_push(struct ring *ring, const struct io_uring_sqe *sqe)
 {
     (void)ring;
     threads_run();
-    if (queues.sq_count == queues.sq_room)
+    if (queues.sq_count == queues.sq_room) {
+        sometimes(SQ_WAS_FULL);
         return false;
+    }
     queues.sq[queues.sq_count++] = *sqe;
     return true;
 }
@@ -89,6 +91,8 @@ static unsigned take_submissions(void)
 
     if (count > 0 && sim_chance(world.mood.partial_submit))
         count = (unsigned)sim_below(count + 1);
+    if (count < queues.sq_count)
+        sometimes(PART_WAS_SUBMITTED);
     for (unsigned index = 0; index < count; index++)
         request_submit(&queues.sq[index]);
     queues.sq_count -= count;
@@ -110,6 +114,7 @@ static void push_completion(const struct io_uring_cqe *cqe)
 
 static void keep_for_later(const struct io_uring_cqe *cqe)
 {
+    sometimes(CQ_OVERFLOWED);
     if (queues.overflow_count == queues.overflow_capacity) {
         size_t capacity = queues.overflow_capacity ? 2 * queues.overflow_capacity : 64;
         struct io_uring_cqe *grown = sim_alloc(capacity * sizeof *grown);
@@ -261,6 +266,16 @@ static int enter(struct ring *ring, gring_ns wait_ns)
     return taken ? 0 : error;
 }
 
+static void note_answer(int result)
+{
+    if (result == -EINTR)
+        sometimes(ENTER_SAID_EINTR);
+    if (result == -EAGAIN)
+        sometimes(ENTER_SAID_EAGAIN);
+    if (result == -EBUSY)
+        sometimes(ENTER_SAID_EBUSY);
+}
+
 int ring_enter(struct ring *ring, gring_ns wait_ns)
 {
     int result;
@@ -273,6 +288,7 @@ int ring_enter(struct ring *ring, gring_ns wait_ns)
     queues.handed_out = 0;
     threads_run();
     result = enter(ring, wait_ns);
+    note_answer(result);
     sim_note("enter", wait_ns == CLOCK_FOREVER ? -1 : wait_ns, result, cq_count());
     return result;
 }

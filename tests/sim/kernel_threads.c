@@ -79,6 +79,7 @@ static void call_now(void *arg, uint64_t number)
 {
     struct foreign_call *call = arg;
 
+    sometimes(THREAD_CAME_BETWEEN);
     sim_note("elsewhere", (int64_t)number, 0, 0);
     world.foreign_count--;
     call->fn(call->arg);

@@ -10,6 +10,7 @@
  * twice: the traces must be the same. Exit status 0, or 1 after a sentence, the seed and the
  * command that replays it.
  */
+#include "tests/sim/kernel.h"
 #include "tests/sim/run.h"
 
 #include <inttypes.h>
@@ -27,6 +28,7 @@ enum { BATCH_SEEDS = 200, HANG_SECONDS = 60, TWICE_EVERY = 16 };
 /* What the batch's process tells its parent. */
 static struct shared {
     uint64_t seed, done_count, event_count;
+    uint64_t sometimes[SOMETIMES_COUNT];
 } * shared;
 
 static struct {
@@ -100,6 +102,14 @@ static double real_seconds(void)
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
+/* Not a failure: one workload, or few seeds, cannot do everything. */
+static void say_what_never_happened(void)
+{
+    for (int what = 0; what < SOMETIMES_COUNT; what++)
+        if (!shared->sometimes[what])
+            printf("sim: never happened: %s\n", sometimes_names[what]);
+}
+
 static int run_many(void)
 {
     double begin = real_seconds(), took;
@@ -116,6 +126,7 @@ static int run_many(void)
     took = real_seconds() - begin;
     printf("sim: %" PRIu64 " seeds, %" PRIu64 " events, %.1f s, %.0f seeds/s\n", shared->done_count,
            shared->event_count, took, (double)shared->done_count / took);
+    say_what_never_happened();
     return passed ? 0 : 1;
 }
 
@@ -224,5 +235,6 @@ int main(int argc, char **argv)
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (shared == MAP_FAILED)
         return 1;
+    sometimes_counts = shared->sometimes;
     return options.regressions ? run_regressions() : run_many();
 }

@@ -1,0 +1,36 @@
+/* What a simulation has done so far; see kernel.h. */
+#include "tests/sim/kernel.h"
+
+uint64_t *sometimes_counts;
+
+const char *const sometimes_names[SOMETIMES_COUNT] = {
+    [SQ_WAS_FULL] = "the SQ was full",
+    [PART_WAS_SUBMITTED] = "a part of the SQ was submitted",
+    [ENTER_SAID_EINTR] = "enter said EINTR",
+    [ENTER_SAID_EAGAIN] = "enter said EAGAIN",
+    [ENTER_SAID_EBUSY] = "enter said EBUSY",
+    [CQ_OVERFLOWED] = "the CQ overflowed",
+    [COMPLETION_SAID_EAGAIN] = "a completion said EAGAIN",
+    [COMPLETION_SAID_EINTR] = "a completion said EINTR",
+    [TRANSFER_WAS_SHORT] = "a transfer was short",
+    [CANCEL_WON] = "a cancel won",
+    [CANCEL_LOST] = "a cancel found nothing",
+    [CANCEL_MET_WORKER] = "a cancel met a worker",
+    [CANCEL_CAME_BETWEEN_ATTEMPTS] = "a cancel came between two attempts",
+    [CANCEL_FOUND_A_PART_MOVED] = "a cancel found a part moved",
+    [CANCEL_ANSWERED_BEFORE_ITS_TARGET] = "a cancel was answered before its target",
+    [CONNECTION_WAS_RESET] = "a connection was reset",
+    [CONNECT_WAS_REFUSED] = "a connect was refused",
+    [ACCEPT_FOUND_NO_DESCRIPTOR] = "an accept found no descriptor",
+    [MEMORY_WAS_REFUSED] = "memory was refused",
+    [DISK_FAILED] = "the disk failed",
+    [THREAD_CAME_BETWEEN] = "a thread came between two steps",
+    [MAIL_WAS_SIGNALLED] = "mail was signalled",
+    [TIME_LEAPT] = "time leapt",
+};
+
+void sometimes(enum sometimes what)
+{
+    if (sometimes_counts)
+        sometimes_counts[what]++;
+}

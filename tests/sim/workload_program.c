@@ -10,7 +10,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -39,7 +38,6 @@ static struct program {
     unsigned lane_count, actor_count;
     uint64_t stream_count;
     int listener;
-    char endpoint[32];
     bool ending;
 } * program;
 
@@ -219,19 +217,40 @@ static void close_end(struct lane *lane, bool out)
     SIM_MUST(gring_close(number) == 0);
 }
 
+/* Another name for somebody's descriptor takes the place of this one, which ends what was in flight
+ * on it as a close does. */
+static void replace_end(struct lane *lane, const struct lane *other)
+{
+    int number = lane->out_fd, from = other->out_fd;
+
+    if (number < 0 || from < 0 || from == number)
+        return;
+    lane->out_fd = -1;
+    lane->is_broken = true;
+    if (lane->back) {
+        lane->back->in_fd = -1;
+        lane->back->is_broken = true;
+    }
+    if (gring_dup2(from, number) < 0)
+        SIM_MUST(errno == EBADF); /* the other one was closed meanwhile */
+    gring_close(number);
+}
+
 static void step_close(struct actor *actor, unsigned depth)
 {
     (void)actor;
     (void)depth;
     if (sim_chance(300))
         close_end(any_lane(), sim_chance(500));
+    else if (sim_chance(100))
+        replace_end(any_lane(), any_lane());
 }
 
 /* ---- connections ----------------------------------------------------------------------------- */
 
 static void step_dial(struct actor *actor, unsigned depth)
 {
-    int fd = gring_net_dial(program->endpoint);
+    int fd = gring_net_dial(sim_chance(500) ? "tcp:127.0.0.1:7" : "tcp:server:7");
 
     (void)depth;
     if (fd < 0) {
@@ -377,6 +396,20 @@ static void step_wait(struct actor *actor, unsigned depth)
         note_interruption(actor);
 }
 
+static void step_wait_any(struct actor *actor, unsigned depth)
+{
+    gring_task *tasks[4];
+    int count = (int)sim_between(1, 4), index;
+
+    (void)depth;
+    for (index = 0; index < count; index++)
+        tasks[index] = any_actor()->task;
+    index = gring_waitany(tasks, (size_t)count);
+    SIM_MUST(index < count && (index < 0 || gring_task_state(tasks[index]) == GRING_DONE));
+    if (index < 0 && errno != EDEADLK)
+        note_interruption(actor);
+}
+
 static void step_join(struct actor *actor, unsigned depth)
 {
     struct actor *child = actor_new(actor->steps_left / 4);
@@ -489,12 +522,13 @@ static const struct {
     void (*step)(struct actor *actor, unsigned depth);
     bool nests;
 } grammar[] = {
-    { 30, step_write, false },    { 30, step_read, false },   { 10, step_sleep, false },
-    { 5, step_yield, false },     { 8, step_deadline, true }, { 4, step_shield, true },
-    { 3, step_timer, true },      { 4, step_spawn, false },   { 3, step_wait, false },
-    { 4, step_join, true },       { 4, step_scope, true },    { 5, step_strike, false },
-    { 3, step_elsewhere, false }, { 2, step_park, false },    { 6, step_dial, false },
-    { 6, step_accept, false },    { 2, step_close, false },   { 3, step_open, false },
+    { 30, step_write, false },   { 30, step_read, false },     { 10, step_sleep, false },
+    { 5, step_yield, false },    { 8, step_deadline, true },   { 4, step_shield, true },
+    { 3, step_timer, true },     { 4, step_spawn, false },     { 3, step_wait, false },
+    { 3, step_wait_any, false }, { 4, step_join, true },       { 4, step_scope, true },
+    { 5, step_strike, false },   { 3, step_elsewhere, false }, { 2, step_park, false },
+    { 6, step_dial, false },     { 6, step_accept, false },    { 2, step_close, false },
+    { 3, step_open, false },
 };
 
 static size_t any_rule(void)
@@ -541,8 +575,7 @@ static void begin(void)
         program->lanes[index].in_fd = program->lanes[index].out_fd = -1;
     for (unsigned index = 0; index < program->lane_count; index += 2)
         open_lanes(index);
-    snprintf(program->endpoint, sizeof program->endpoint, "tcp:127.0.0.1:7");
-    program->listener = gring_net_listen(program->endpoint, 4, 0);
+    program->listener = gring_net_listen("tcp:127.0.0.1:7", 4, 0);
     if (program->listener < 0)
         sim_excuse(errno);
 }

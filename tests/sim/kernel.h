@@ -25,6 +25,7 @@
 #include "uring/ring.h"
 
 #include <netinet/in.h>
+#include <stdatomic.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <sys/un.h>
@@ -200,7 +201,7 @@ extern struct world {
     struct object *descriptors[FD_LIMIT];
     unsigned descriptor_count, object_count;
     unsigned descriptors_left;
-    uint64_t request_number, foreign_count, enter_count;
+    uint64_t request_number, foreign_count, thread_count, enter_count;
     uint16_t next_port;
     bool is_calm; /* no fault, whatever the mood: the run begins or ends */
 } world;
@@ -214,6 +215,10 @@ void kernel_at(gring_ns delay, agenda_fn run, void *arg, uint64_t ticket);
 void threads_run(void);
 void threads_pause(gring_ns duration);
 bool threads_pending(void);
+/* A plain thread sleeps until it is woken, for this word or for nothing. */
+void threads_wait_for(const atomic_uint *word);
+void threads_wake(const atomic_uint *word);
+void threads_check_ended(void);
 /* As on a thread without hub. */
 void threads_impersonate(void (*fn)(void *arg), void *arg);
 

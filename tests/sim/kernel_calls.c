@@ -145,17 +145,17 @@ void sys_close(int fd)
         sim_fail("descriptor %d, which is not open, was closed by the library", fd);
 }
 
-/* Only plain threads wait for words, and those of this world never block. */
 void sys_futex_wait(atomic_uint *word, unsigned expected)
 {
-    (void)word;
-    (void)expected;
-    sim_fail("a call of sim_elsewhere blocks");
+    if (atomic_load(word) == expected)
+        threads_wait_for(word);
 }
 
+/* The word may be gone when others have had their turn: only its address counts. */
 void sys_futex_wake_all(atomic_uint *word)
 {
-    (void)word;
+    threads_run();
+    threads_wake(word);
 }
 
 /* ---- features -------------------------------------------------------------------------------- */

@@ -1,6 +1,7 @@
 /*
  * Plain threads, on the one thread that there is: what they do happens between two steps of the hub,
- * with the hub's thread-local hidden. runtime/offload.h is one of them, and replaced: a job is
+ * with the hub's thread-local hidden; each has a stack, which it leaves where futex(2) would sleep.
+ * runtime/offload.h is one of them, and replaced: a job is
  * taken from its queue, run and handed back at three moments of simulated time.
  */
 #include "base/check.h"
@@ -9,6 +10,7 @@
 #include "tests/sim/kernel.h"
 
 #include <errno.h>
+#include <ucontext.h>
 
 /* ---- taking turns ---------------------------------------------------------------------------- */
 
@@ -70,29 +72,114 @@ bool threads_pending(void)
 
 /* ---- calls from elsewhere -------------------------------------------------------------------- */
 
-struct foreign_call {
+enum { STACK_BYTES = 64 * 1024 };
+
+/* Has a stack of its own, for it may wait for a word, in the middle of a call. */
+struct plain_thread {
+    ucontext_t context;
+    struct list link; /* among the waiting */
+    const atomic_uint *word;
     void (*fn)(void *arg);
     void *arg;
+    uint64_t number;
+    int saved_errno;
+    bool ended;
 };
 
-static void call_now(void *arg, uint64_t number)
-{
-    struct foreign_call *call = arg;
+static struct plain_thread *current;
+static ucontext_t hub_context;
+static struct list waiting = { &waiting, &waiting };
 
+static void thread_main(void)
+{
+    current->fn(current->arg);
+    current->ended = true; /* and back to the hub's thread, by uc_link */
+}
+
+static void go_on(void *arg, uint64_t unused)
+{
+    struct plain_thread *thread = arg;
+
+    (void)unused;
     sometimes(THREAD_CAME_BETWEEN);
-    sim_note("elsewhere", (int64_t)number, 0, 0);
-    world.foreign_count--;
-    call->fn(call->arg);
+    sim_note("elsewhere", (int64_t)thread->number, 0, 0);
+    current = thread;
+    errno = thread->saved_errno;
+    swapcontext(&hub_context, &thread->context);
+    current = NULL;
+    world.foreign_count -= thread->ended;
+}
+
+static void go_on_later(struct plain_thread *thread, gring_ns delay)
+{
+    agenda_add(&world.threads, clock_after(world.now, delay), go_on, thread, 0);
 }
 
 void sim_elsewhere(gring_ns delay, void (*fn)(void *arg), void *arg)
 {
-    struct foreign_call *call = sim_alloc(sizeof *call);
+    struct plain_thread *thread = sim_alloc(sizeof *thread);
 
-    *call = (struct foreign_call){ fn, arg };
+    thread->fn = fn;
+    thread->arg = arg;
+    thread->number = ++world.thread_count;
+    getcontext(&thread->context);
+    thread->context.uc_stack.ss_sp = sim_alloc(STACK_BYTES);
+    thread->context.uc_stack.ss_size = STACK_BYTES;
+    thread->context.uc_link = &hub_context;
+    makecontext(&thread->context, thread_main, 0);
     world.foreign_count++;
-    agenda_add(&world.threads, clock_after(world.now, delay), call_now, call,
-               world.threads.added_count);
+    go_on_later(thread, delay);
+}
+
+static void wake(struct plain_thread *thread)
+{
+    list_unlink(&thread->link);
+    go_on_later(thread, sim_duration(world.mood.delay));
+}
+
+/* A spurious return, sometimes. */
+static void wake_for_nothing(void *arg, uint64_t unused)
+{
+    struct plain_thread *thread = arg;
+
+    (void)unused;
+    if (list_linked(&thread->link))
+        wake(thread);
+}
+
+void threads_wait_for(const atomic_uint *word)
+{
+    struct plain_thread *thread = current;
+
+    if (!thread)
+        sim_fail("the hub's own thread waits for a word");
+    thread->word = word;
+    thread->saved_errno = errno;
+    list_push_back(&waiting, &thread->link);
+    if (sim_chance(world.mood.spurious_wake))
+        agenda_add(&world.threads, clock_after(world.now, sim_duration(world.mood.delay)),
+                   wake_for_nothing, thread, 0);
+    swapcontext(&thread->context, &hub_context);
+}
+
+void threads_wake(const atomic_uint *word)
+{
+    struct list *link = waiting.next, *next;
+
+    for (; link != &waiting; link = next) {
+        struct plain_thread *thread = CONTAINER_OF(link, struct plain_thread, link);
+
+        next = link->next;
+        if (thread->word == word)
+            wake(thread);
+    }
+}
+
+/* Whoever came is gone when the run is over: the end waits for visitors. */
+void threads_check_ended(void)
+{
+    if (!list_empty(&waiting))
+        sim_fail("a plain thread waits for ever in a call of the library");
 }
 
 /* ---- offload.h ------------------------------------------------------------------------------- */

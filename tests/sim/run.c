@@ -322,6 +322,7 @@ static void run_body(void)
         sim_excuse(errno);
     world.is_calm = true;
     world_check_empty();
+    threads_check_ended();
     if (memory_live_count() != blocks_before)
         sim_fail("%zd blocks of memory were not freed",
                  (ssize_t)(memory_live_count() - blocks_before));

@@ -120,9 +120,10 @@ size_t sim_matches(const void *buf, size_t size, uint64_t stream, uint64_t place
 gring_ns sim_now(void); /* does not make time move, as gring_now does */
 
 /*
- * fn(arg) as on a thread without hub, after about `delay`: between two instructions of the
- * library where it looks away (a push, a reap, a look at the clock), or while the hub sleeps. It
- * must not block: gring_post, gring_kill, gring_unpark …, not gring_wait.
+ * fn(arg) on a plain thread, after about `delay`: between two instructions of the library where it
+ * looks away (a push, a reap, a look at the clock), or while the hub sleeps. It may block in calls
+ * of the library (gring_wait, gring_close, gring_spawn_on …). Threads that have not begun when
+ * the run ends never do.
  */
 void sim_elsewhere(gring_ns delay, void (*fn)(void *arg), void *arg);
 

@@ -260,6 +260,8 @@ extern const char *const sometimes_names[SOMETIMES_COUNT];
 /* Allocations fail now and then. */
 bool memory_fails(void);
 size_t memory_live_count(void);
+/* Those of sys_reserve that are there, zeroed; how many. */
+unsigned reservations_empty(void);
 void arena_reset(void);
 
 #endif

@@ -48,6 +48,14 @@ void sys_pause_ns(int64_t ns)
 
 /* ---- memory and limits ----------------------------------------------------------------------- */
 
+enum { RESERVATIONS_MAX = 1024 };
+
+static struct {
+    void *start;
+    size_t bytes;
+} reservations[RESERVATIONS_MAX];
+static unsigned reservation_count;
+
 void *sys_reserve(size_t bytes, bool is_stack)
 {
     void *start;
@@ -57,12 +65,33 @@ void *sys_reserve(size_t bytes, bool is_stack)
         return NULL;
     start = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
                  -1, 0);
-    return start == MAP_FAILED ? NULL : start;
+    if (start == MAP_FAILED)
+        return NULL;
+    CHECK(reservation_count < RESERVATIONS_MAX);
+    reservations[reservation_count].start = start;
+    reservations[reservation_count++].bytes = bytes;
+    return start;
 }
 
 void sys_unreserve(void *start, size_t bytes)
 {
+    unsigned index = 0;
+
+    while (index < reservation_count && reservations[index].start != start)
+        index++;
+    if (index == reservation_count || reservations[index].bytes != bytes)
+        sim_fail("%zu bytes are given back that were not reserved", bytes);
+    reservations[index] = reservations[--reservation_count];
     munmap(start, bytes);
+}
+
+/* What the library keeps for the life of the process is emptied before each run: runs must not
+ * know of each other. */
+unsigned reservations_empty(void)
+{
+    for (unsigned index = 0; index < reservation_count; index++)
+        madvise(reservations[index].start, reservations[index].bytes, MADV_DONTNEED);
+    return reservation_count;
 }
 
 int sys_discard(void *start, size_t bytes)

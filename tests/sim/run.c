@@ -17,6 +17,7 @@ bool run_prints_trace;
 static struct {
     uint64_t seed, random, hash, event_count;
     const struct sim_workload *workload;
+    bool warms_up;
 } run;
 
 /* ---- chance ---------------------------------------------------------------------------------- */
@@ -317,6 +318,7 @@ static void run_body(void)
 {
     gring_config config = draw_config();
     size_t blocks_before = memory_live_count();
+    unsigned reservations_before = reservations_empty();
 
     if (gring_run_with(&config, main_task, NULL, NULL) != 0)
         sim_excuse(errno);
@@ -326,6 +328,8 @@ static void run_body(void)
     if (memory_live_count() != blocks_before)
         sim_fail("%zd blocks of memory were not freed",
                  (ssize_t)(memory_live_count() - blocks_before));
+    if (!run.warms_up && reservations_empty() != reservations_before)
+        sim_fail("address space was not given back");
 }
 
 struct run_result run_seed(uint64_t seed, const struct sim_workload *workload)
@@ -348,5 +352,7 @@ void run_warm_up(void)
     static const struct sim_workload nothing = { .name = "nothing", .body = do_nothing };
 
     log_set_sink(log_to_trace, NULL);
+    run.warms_up = true;
     (void)run_seed(0, &nothing);
+    run.warms_up = false;
 }

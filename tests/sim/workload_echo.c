@@ -39,6 +39,26 @@ static void *serve_one(void *arg)
     return NULL;
 }
 
+/* Killed before it ran. */
+static void turn_away(void *arg)
+{
+    gring_close((int)(intptr_t)arg);
+}
+
+static void welcome(int fd)
+{
+    gring_spawn_opts opts = GRING_SPAWN_INIT;
+    gring_task *task;
+
+    opts.abort = turn_away;
+    task = gring_spawn_with(&opts, serve_one, (void *)(intptr_t)fd);
+    if (!task) {
+        sim_excuse(errno);
+        gring_close(fd);
+    }
+    gring_drop(task);
+}
+
 static void *serve(void *arg)
 {
     struct server *server = arg;
@@ -51,9 +71,8 @@ static void *serve(void *arg)
         if (fd < 0) {
             sim_excuse(errno);
             gring_sleep(20 * GRING_MS);
-        } else if (gring_spawn_n(serve_one, (void *)(intptr_t)fd) < 0) {
-            sim_excuse(errno);
-            gring_close(fd);
+        } else {
+            welcome(fd);
         }
     }
 }

@@ -175,16 +175,26 @@ static void *serve(void *arg)
     return NULL;
 }
 
+/* Killed before it ran. */
+static void turn_away(void *arg)
+{
+    gring_close(((struct visit *)arg)->fd);
+}
+
 static void welcome(const struct station *station, int fd)
 {
+    gring_spawn_opts opts = GRING_SPAWN_INIT;
     struct visit *visit = sim_alloc(sizeof *visit);
+    gring_task *task;
 
     *visit = (struct visit){ station, fd };
-    if (gring_spawn_n(serve, visit) == 0)
-        return;
-    if (errno != ECANCELED)
+    opts.abort = turn_away;
+    task = gring_spawn_with(&opts, serve, visit);
+    if (!task) {
         sim_excuse(errno);
-    gring_close(fd);
+        gring_close(fd);
+    }
+    gring_drop(task);
 }
 
 static void *stand(void *arg)

@@ -29,7 +29,8 @@ struct actor {
     gring_task *task;
     unsigned accepted_throws, reported_throws;
     unsigned steps_left;
-    bool is_child; /* killed once by who waits for it: it must not swallow that */
+    unsigned pinned; /* by what gring_exit must not leave behind */
+    bool is_child;   /* killed once by who waits for it: it must not swallow that */
 };
 
 static struct program {
@@ -37,6 +38,8 @@ static struct program {
     struct actor *actors[ACTORS_MAX];
     unsigned lane_count, actor_count;
     uint64_t stream_count;
+    unsigned linked_count, link_calls; /* on actors */
+    unsigned deferred_count, defer_calls;
     int listener;
     bool ending;
 } * program;
@@ -335,7 +338,9 @@ static void step_timer(struct actor *actor, unsigned depth)
 
     if (gring_timer_start(&timer, sim_duration(100 * GRING_MS), fire, &fired) < 0)
         sim_excuse(errno);
+    actor->pinned++;
     run_block(actor, depth + 1);
+    actor->pinned--;
     SIM_MUST((unsigned)gring_timer_stop(&timer) + fired == 1);
 }
 
@@ -432,6 +437,87 @@ static void step_join(struct actor *actor, unsigned depth)
     gring_join(child->task, NULL);
 }
 
+static int tick(void *left, const gring_tick *tick)
+{
+    SIM_MUST(gring_now() >= tick->due);
+    return (*(unsigned *)left)-- > 0 ? 0 : -1;
+}
+
+static void step_every(struct actor *actor, unsigned depth)
+{
+    unsigned left = (unsigned)sim_below(5);
+    gring_task *task = gring_every(1 + sim_duration(GRING_SEC), tick, &left, NULL);
+
+    (void)depth;
+    if (!task) {
+        if (errno != ECANCELED)
+            sim_excuse(errno);
+        return;
+    }
+    if (gring_join(task, NULL) >= 0)
+        return;
+    note_interruption(actor);
+    gring_kill(task);
+    GRING_SHIELD
+    gring_join(task, NULL);
+}
+
+/* ---- endings --------------------------------------------------------------------------------- */
+
+static void count_link(gring_task *task, void *unused)
+{
+    (void)unused;
+    SIM_MUST(gring_task_state(task) == GRING_DONE);
+    program->link_calls++;
+}
+
+static void step_link(struct actor *actor, unsigned depth)
+{
+    struct actor *other = any_actor();
+
+    (void)depth;
+    if (gring_link(other->task, count_link, actor) < 0) {
+        sim_excuse(errno);
+        return;
+    }
+    program->linked_count++;
+    if (sim_chance(300) && gring_unlink(other->task, count_link, actor) == 0)
+        program->linked_count--;
+}
+
+/* It may park, and nothing interrupts it. */
+static void clean_up(void *unused)
+{
+    (void)unused;
+    SIM_MUST(gring_sleep(sim_duration(GRING_MS)) == 0);
+    program->defer_calls++;
+}
+
+static void step_defer(struct actor *actor, unsigned depth)
+{
+    (void)actor;
+    (void)depth;
+    if (gring_defer(clean_up, NULL) < 0)
+        sim_excuse(errno);
+    else
+        program->deferred_count++;
+}
+
+static void step_exit(struct actor *actor, unsigned depth)
+{
+    (void)depth;
+    if (!actor->pinned && sim_chance(200))
+        gring_exit(NULL);
+}
+
+static void step_idle(struct actor *actor, unsigned depth)
+{
+    (void)depth;
+    gring_set_prio((gring_prio)((int)sim_below(3) - 1));
+    if (gring_idle() < 0 || gring_checkpoint() < 0)
+        note_interruption(actor);
+}
+
 static void step_scope(struct actor *actor, unsigned depth)
 {
     unsigned children = (unsigned)sim_between(1, 3);
@@ -522,13 +608,14 @@ static const struct {
     void (*step)(struct actor *actor, unsigned depth);
     bool nests;
 } grammar[] = {
-    { 30, step_write, false },   { 30, step_read, false },     { 10, step_sleep, false },
-    { 5, step_yield, false },    { 8, step_deadline, true },   { 4, step_shield, true },
-    { 3, step_timer, true },     { 4, step_spawn, false },     { 3, step_wait, false },
-    { 3, step_wait_any, false }, { 4, step_join, true },       { 4, step_scope, true },
-    { 5, step_strike, false },   { 3, step_elsewhere, false }, { 2, step_park, false },
-    { 6, step_dial, false },     { 6, step_accept, false },    { 2, step_close, false },
-    { 3, step_open, false },
+    { 30, step_write, false },    { 30, step_read, false },   { 10, step_sleep, false },
+    { 5, step_yield, false },     { 8, step_deadline, true }, { 4, step_shield, true },
+    { 3, step_timer, true },      { 4, step_spawn, false },   { 3, step_wait, false },
+    { 3, step_wait_any, false },  { 2, step_every, false },   { 2, step_link, false },
+    { 2, step_defer, false },     { 1, step_exit, false },    { 1, step_idle, false },
+    { 4, step_join, true },       { 4, step_scope, true },    { 5, step_strike, false },
+    { 3, step_elsewhere, false }, { 2, step_park, false },    { 6, step_dial, false },
+    { 6, step_accept, false },    { 2, step_close, false },   { 3, step_open, false },
 };
 
 static size_t any_rule(void)
@@ -587,6 +674,8 @@ static void end_actors(void)
         gring_kill(program->actors[index]->task);
     for (unsigned index = 0; index < program->actor_count; index++)
         gring_wait(program->actors[index]->task, NULL);
+    SIM_MUST(program->link_calls == program->linked_count);
+    SIM_MUST(program->defer_calls == program->deferred_count);
     for (unsigned index = 0; index < program->actor_count; index++)
         gring_drop(program->actors[index]->task); /* not before: they strike each other */
 }

@@ -37,7 +37,7 @@ enum { WOULD_BLOCK = -100000 };
 
 struct mood {
     unsigned short_transfer, spurious_eagain, spurious_eintr, spurious_wake;
-    unsigned enter_error, enter_signal, partial_submit, push_refused;
+    unsigned enter_error, enter_signal, partial_submit;
     unsigned late_completion, late_attempt, worker, lost_cancel, early_thread;
     unsigned clock_leap, reset, no_memory, no_descriptor, refusal, bad_disk;
     gring_ns latency, delay;        /* at most: of a network's byte, of a completion */
@@ -219,8 +219,6 @@ bool threads_pending(void);
 void threads_wait_for(const atomic_uint *word);
 void threads_wake(const atomic_uint *word);
 void threads_check_ended(void);
-/* As on a thread without hub. */
-void threads_impersonate(void (*fn)(void *arg), void *arg);
 
 /* ---- what has happened ----------------------------------------------------------------------- */
 

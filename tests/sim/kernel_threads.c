@@ -1,8 +1,8 @@
 /*
- * Plain threads, on the one thread that there is: what they do happens between two steps of the hub,
- * with the hub's thread-local hidden; each has a stack, which it leaves where futex(2) would sleep.
- * runtime/offload.h is one of them, and replaced: a job is
- * taken from its queue, run and handed back at three moments of simulated time.
+ * Plain threads, on the one thread that there is: what they do happens between two steps of the
+ * hub, with the hub's thread-local hidden; each has a stack, which it leaves where futex(2) would
+ * sleep. The jobs of runtime/offload.h, which this file replaces, are begun and handed back at
+ * moments of simulated time.
  */
 #include "base/check.h"
 #include "runtime/hub.h"
@@ -16,24 +16,17 @@
 
 static bool inside;
 
-void threads_impersonate(void (*fn)(void *arg), void *arg)
+static void take_turn(struct appointment *turn)
 {
     struct gring_hub *hub = hub_of_thread;
     int saved_errno = errno; /* a thread has its own */
 
     hub_of_thread = NULL;
     inside = true;
-    fn(arg);
+    turn->run(turn->arg, turn->ticket);
     inside = false;
     hub_of_thread = hub;
     errno = saved_errno;
-}
-
-static void take_turn(void *arg)
-{
-    struct appointment *appointment = arg;
-
-    appointment->run(appointment->arg, appointment->ticket);
 }
 
 static bool somebody_goes(void)
@@ -48,7 +41,7 @@ void threads_run(void)
     while (!inside && somebody_goes()) {
         struct appointment next = agenda_take(&world.threads);
 
-        threads_impersonate(take_turn, &next);
+        take_turn(&next);
     }
 }
 

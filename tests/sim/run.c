@@ -303,9 +303,10 @@ static void begin(uint64_t seed, const struct sim_workload *workload)
     struct mood mood;
     unsigned faults;
 
-    run.seed = run.random = seed;
+    run.seed = seed;
     run.hash = 0xcbf29ce484222325u;
     run.event_count = 0;
+    run.random = seed;
     run.workload = workload ? workload : any_workload();
     run.random = seed ^ 0x6a09e667f3bcc909u; /* the same run, whoever chose the workload */
     faults = draw_faults(run.workload->bears);

@@ -1,7 +1,7 @@
 /*
- * Files: writers at the position, appenders and writers at offsets, on a disk that writes short, is
- * slow or fails, interrupted by deadlines and kills. A file holds what was reported as written, where
- * it was written; its position is behind it; no descriptor of an interrupted open is lost.
+ * Files: writers at the position, appenders and writers at offsets, on a disk that writes short,
+ * is slow or fails, interrupted by deadlines and kills. A file holds what was reported as written,
+ * where it was written; its position is behind it; no descriptor of an interrupted open is lost.
  */
 #include "tests/sim/sim.h"
 

@@ -1,6 +1,6 @@
 /*
  * Random programs on the whole of the API: tasks that write and read lanes, sleep, nest deadlines,
- * shields and scopes, spawn, wait, kill, throw, park, dial, accept, and close what others are using.
+ * shields and scopes, spawn, wait, kill, throw, park, dial, accept, and close what others use.
  *
  * What must hold, whatever interrupts whom: a lane's bytes are read in order, once, and as many as
  * calls have reported as written; no sleep and no deadline is early; a scope that was closed is

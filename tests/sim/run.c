@@ -44,7 +44,9 @@ uint64_t sim_between(uint64_t low, uint64_t high)
 
 uint64_t sim_size(uint64_t limit)
 {
-    return sim_between(1, limit >> sim_below(8) | 1);
+    uint64_t high = limit >> sim_below(8);
+
+    return sim_between(1, high ? high : 1);
 }
 
 bool sim_chance(unsigned per_mille)

@@ -84,6 +84,7 @@ static size_t total_bytes(const struct iovec *iov, int count)
 static int write_vector(int fd, const struct iovec *iov, int count, off_t offset, int flags,
                         const char *what)
 {
+    uint16_t closes = inflight_close_count(&hub_self()->ops.inflight, fd);
     off_t before = offset == -1 ? position_of(fd) : -1;
     struct op op;
     int result = offset_check(fd, offset);
@@ -93,7 +94,7 @@ static int write_vector(int fd, const struct iovec *iov, int count, off_t offset
     prep_writev(&op, fd, iov, count, offset, ring_flags(flags));
     result = await(&op, what);
     if (result > 0)
-        position_repair(fd, before, result, total_bytes(iov, count), flags & RWF_APPEND);
+        position_repair(fd, closes, before, result, total_bytes(iov, count), flags & RWF_APPEND);
     lost_signal_raise(fd, result);
     return result;
 }

@@ -33,11 +33,12 @@ int position_check(int fd, off_t offset)
     return position == -ESPIPE ? -ESPIPE : 0;
 }
 
-void position_repair(int fd, off_t before, int written, size_t size, bool appended)
+void position_repair(int fd, uint16_t closes, off_t before, int written, size_t size, bool appended)
 {
     int saved_errno = errno;
 
-    if (before < 0 || written <= 0 || (size_t)written >= size)
+    if (before < 0 || written <= 0 || (size_t)written >= size ||
+        inflight_close_count(&hub_self()->ops.inflight, fd) != closes)
         return;
     if (appended || fcntl(fd, F_GETFL) & O_APPEND)
         lseek(fd, 0, SEEK_END);

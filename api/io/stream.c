@@ -78,10 +78,11 @@ static int write_some(int fd, char *buf, size_t size)
 
 static int write_some_of_file(int fd, char *buf, size_t size)
 {
+    uint16_t closes = close_count(fd);
     off_t position = position_of(fd);
     int result = write_some(fd, buf, size);
 
-    position_repair(fd, position, result, size, false);
+    position_repair(fd, closes, position, result, size, false);
     return result;
 }
 

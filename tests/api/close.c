@@ -11,6 +11,7 @@
 #include <greenring/debug.h>
 #include <linux/close_range.h>
 #include <pthread.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/un.h>
 
@@ -178,6 +179,34 @@ ClosingTest(leaves_the_rest_of_a_write_to_nobody)
     cr_assert_lt(call.result, (ssize_t)sizeof much);
     close_both(others);
     close(ends[0]);
+}
+
+/* A short write has its file's position set right, but not the next file's. */
+ClosingTest(leaves_the_position_of_the_next_file_alone)
+{
+    char digits[] = "0123456789";
+    struct call call = { .big = digits, .size = 10, .fd = make_file("", 0) };
+    struct rlimit before, limit;
+    gring_task *task;
+    int next;
+
+    signal(SIGXFSZ, SIG_IGN);
+    cr_assert_eq(getrlimit(RLIMIT_FSIZE, &before), 0);
+    limit = (struct rlimit){ .rlim_cur = 6, .rlim_max = before.rlim_max };
+    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    task = gring_spawn(do_write, &call);
+    gring_yield();
+    cr_assert_eq(in_flight(), 1);
+    yield_until_nothing_is_in_flight();
+    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &before), 0);
+    cr_assert_eq(gring_close(call.fd), 0);
+    next = make_file("abcdefgh", 8);
+    cr_assert_eq(next, call.fd, "the lowest number is given out first");
+    cr_assert_eq(lseek(next, 2, SEEK_SET), 2);
+    gring_join(task, NULL);
+    cr_assert_eq(call.result, 6);
+    cr_assert_eq(lseek(next, 0, SEEK_CUR), 2);
+    close(next);
 }
 
 /* ---- each kind of call ----------------------------------------------------------------------- */

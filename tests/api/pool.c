@@ -253,8 +253,10 @@ GreenTest(pool, a_job_run_inside_that_exits_ends_its_runner)
 
 static void *spawn_down(void *depth)
 {
+    intptr_t deeper = (intptr_t)depth - 1;
+
     if (depth)
-        cr_assert_eq(gring_pool_spawn_n(pool, spawn_down, (char *)depth - 1), 0);
+        cr_assert_eq(gring_pool_spawn_n(pool, spawn_down, (void *)deeper), 0);
     ended++;
     return NULL;
 }
@@ -262,7 +264,7 @@ static void *spawn_down(void *depth)
 GreenTest(pool, a_chain_of_jobs_longer_than_the_pool_ends)
 {
     pool = gring_pool_new(2);
-    cr_assert_eq(gring_pool_spawn_n(pool, spawn_down, (char *)NULL + 20), 0);
+    cr_assert_eq(gring_pool_spawn_n(pool, spawn_down, (void *)20), 0);
     cr_assert_eq(gring_pool_waitall(pool), 0);
     settle();
     cr_assert_eq(ended, 21);

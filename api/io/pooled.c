@@ -35,7 +35,7 @@ struct receive {
     struct buffers *buffers;
     struct descriptor *entry;
     int fd, flags, index;
-    uint8_t close_count; /* of the descriptor, when the call began */
+    uint16_t close_count; /* of the descriptor, when the call began */
 };
 
 static void give_back(struct receive *receive)

@@ -482,6 +482,32 @@ PoolTest(buffers_outlive_the_close_of_their_descriptor)
     cr_assert_eq(stats().buffers_lent, 0);
 }
 
+/* A number is told from what it was by how often it was closed. */
+PoolTest(a_number_that_was_closed_many_times_is_as_good_as_any)
+{
+    enum { CLOSES = 300 };
+    int number = 0;
+
+    cr_assert_eq(gring_buf_config(100, 1), 0);
+    for (int round = 0; round < CLOSES; round++) {
+        open_pairs(1);
+        number = receivers[0].fd;
+        close(receivers[0].peer);
+        cr_assert_eq(gring_recv_buf(number, &receivers[0].buf, 0), 0);
+        cr_assert_eq(gring_close(number), 0);
+    }
+    open_pairs(2);
+    cr_assert_eq(receivers[0].fd, number);
+    tell(1, "one");
+    receive(&receivers[1]); /* the only buffer */
+    start(0);
+    tell(0, "two");
+    expect_waits(0);
+    release(1);
+    expect_got(0, "two");
+    release(0);
+}
+
 /* ---- mistakes -------------------------------------------------------------------------------- */
 
 Test(buffers, config_is_refused_when_it_is_absurd_or_late)

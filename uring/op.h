@@ -37,6 +37,7 @@
 #include "uring/inflight.h"
 #include "uring/ring.h"
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -52,7 +53,9 @@ struct op {
     int32_t result;              /* as in the CQE; valid when done */
     uint32_t cqe_flags;
     uint16_t generation;
-    uint8_t state;
+    uint8_t state : 2;
+    /* poll(2) mask to wait for after -EAGAIN: POLLIN, POLLOUT; 0: -EAGAIN is the answer */
+    uint8_t retry_events : 3;
     bool on_descriptor : 1; /* counted among its descriptor's ops: gring_close ends it */
     bool cancel_asked : 1;
     bool cancel_in_kernel : 1; /* its answer is still to come */
@@ -63,8 +66,9 @@ struct op {
     bool in_chain : 1;         /* never asked again: what follows depends on the answer */
     bool follows : 1;          /* in a chain, and not its first: the op before it is op[-1] */
     bool cut : 1;              /* in a chain of which the kernel took only what is before it */
-    uint16_t retry_events; /* poll(2) mask to wait for after -EAGAIN; 0: -EAGAIN is the answer */
 };
+
+static_assert(sizeof(struct op) == 128, "two cache lines, and it lies on the parked task's stack");
 
 /* All ops of one ring. */
 struct ops {

@@ -7,13 +7,13 @@
 /* A single transfer is cut as read(2) cuts it: the SQE's length has 32 bits. */
 enum { TRANSFER_MAX = 0x7ffff000 };
 
-static struct io_uring_sqe *begin(struct op *op, unsigned opcode, int fd, uint16_t retry_events)
+static struct io_uring_sqe *begin(struct op *op, unsigned opcode, int fd, unsigned retry_events)
 {
     memset(op, 0, sizeof *op);
     op->sqe.opcode = (uint8_t)opcode;
     op->sqe.fd = op->fd = fd;
     op->on_descriptor = true;
-    op->retry_events = retry_events;
+    op->retry_events = retry_events & (POLLIN | POLLOUT);
     return &op->sqe;
 }
 

@@ -39,7 +39,9 @@ static int lock_patiently(int fd, int operation)
     uint16_t close_count;
     int error;
 
-    if (!entry || entry->closing)
+    if (!entry)
+        return try_lock(fd, operation); /* no descriptor: it says so */
+    if (entry->closing)
         return -EBADF;
     close_count = entry->close_count;
     while ((error = try_lock(fd, operation)) == -EWOULDBLOCK) {

@@ -8,6 +8,7 @@
 #include "api/result.h"
 #include "runtime/hub.h"
 
+#include <errno.h>
 #include <greenring/net.h>
 #include <sys/uio.h>
 
@@ -171,6 +172,8 @@ ssize_t gring_sendto(int fd, const void *buf, size_t size, int flags,
         return sendto(fd, buf, size, flags, address, length);
     if (!address)
         return gring_send(fd, buf, size, flags);
+    if (length > sizeof(struct sockaddr_storage))
+        return api_result(-EINVAL); /* sendmsg(2) would cut it */
     return api_result(send_message(fd, &message, flags, "sendto"));
 }
 

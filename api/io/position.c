@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 off_t position_of(int fd)
@@ -18,19 +19,30 @@ off_t position_of(int fd)
     return position;
 }
 
-/* The hint saves the question. */
+/* A transfer of nothing, of which only the kernel's opinion of the descriptor comes back. lseek(2)
+ * would not do: an eventfd, for example, says it is at 0. */
+static int ask_for_offsets(int fd)
+{
+    int saved_errno = errno;
+    int error = preadv2(fd, NULL, 0, 0, 0) < 0 ? -errno : 0;
+
+    errno = saved_errno;
+    return error;
+}
+
+/* The ring ignores the offset where there is none. The hint saves the question. */
 int position_check(int fd, off_t offset)
 {
     struct descriptor *entry = inflight_at(&hub_self()->ops.inflight, fd);
-    off_t position;
+    int error;
 
     if (offset < 0)
         return -EINVAL; /* to the ring, -1 would mean the file position */
     if (!entry || entry->is_seekable)
         return 0;
-    position = position_of(fd);
-    entry->is_seekable = position >= 0;
-    return position == -ESPIPE ? -ESPIPE : 0;
+    error = ask_for_offsets(fd);
+    entry->is_seekable = error == 0;
+    return error == -ESPIPE ? -ESPIPE : 0;
 }
 
 void position_repair(int fd, uint16_t closes, off_t before, int written, size_t size, bool appended)

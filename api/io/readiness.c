@@ -29,7 +29,8 @@ static void close_epoll(struct readiness *ready)
     ready->epoll = NO_EPOLL;
 }
 
-/* 0, also for a file that epoll does not take: those are always ready. */
+/* -EPERM: a file that epoll does not take. Its events never change, so the epoll descriptor stays, with
+ * nothing in it that could ever come. */
 static int open_epoll(struct readiness *ready, int fd)
 {
     struct epoll_event event = { .events = (unsigned short)ready->events };
@@ -37,11 +38,23 @@ static int open_epoll(struct readiness *ready, int fd)
 
     ready->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (ready->epoll < 0 || epoll_ctl(ready->epoll, EPOLL_CTL_ADD, fd, &event) < 0) {
-        error = errno == EPERM ? 0 : -errno;
-        close_epoll(ready);
+        error = -errno;
+        if (error != -EPERM)
+            close_epoll(ready);
     }
     errno = saved_errno;
     return error;
+}
+
+/* For what the ring would not be exact about. A file that epoll does not take is the ring's: what
+ * it can be ready for it always is. */
+static int take_detour(struct readiness *ready, int fd)
+{
+    int error = ready->events & NEEDS_EPOLL ? open_epoll(ready, fd) : 0;
+
+    if (error == -EPERM)
+        close_epoll(ready);
+    return error == -EPERM ? 0 : error;
 }
 
 /* What it was asked for that is there, by now. */
@@ -72,7 +85,7 @@ static int watch_on(struct readiness *ready)
 
     if (ready->epoll == NO_EPOLL)
         error = open_epoll(ready, fd);
-    if (error < 0)
+    if (error < 0 && error != -EPERM)
         return error;
     describe(ready, fd);
     ready->op.owner = &ready->waiting;
@@ -89,13 +102,19 @@ static int events_there(const struct readiness *ready)
     return ready->epoll == NO_EPOLL ? ready->op.result & asked : look_through_epoll(ready);
 }
 
+/* The ring's word for a file that is not ready and has no way to become so. */
+static bool never_comes(const struct readiness *ready)
+{
+    return ready->op.result == -EINVAL && ready->epoll == NO_EPOLL;
+}
+
 /* Done, or nothing of what was asked for and watched on. */
 static void came(struct op *op)
 {
     struct readiness *ready = CONTAINER_OF(op, struct readiness, op);
 
-    if (op->result > 0 && ready->error == 0) {
-        op->result = events_there(ready);
+    if ((op->result > 0 || never_comes(ready)) && ready->error == 0) {
+        op->result = never_comes(ready) ? 0 : events_there(ready);
         if (op->result == 0 && !op->cancel_asked) {
             ready->error = watch_on(ready);
             if (ready->error == 0)
@@ -110,7 +129,7 @@ void readiness_enlist(struct wait *wait, struct readiness *ready, int fd, short 
 {
     ready->events = events;
     ready->epoll = NO_EPOLL;
-    ready->error = events & NEEDS_EPOLL ? open_epoll(ready, fd) : 0;
+    ready->error = take_detour(ready, fd);
     describe(ready, fd);
     if (ready->error == 0)
         ready->error = op_source_enlist(wait, &ready->waiting, &ready->op);

@@ -5,6 +5,7 @@
 #include "api/result.h"
 #include "runtime/hub.h"
 
+#include <errno.h>
 #include <greenring/io.h>
 #include <unistd.h>
 
@@ -81,6 +82,25 @@ static size_t total_bytes(const struct iovec *iov, int count)
     return total;
 }
 
+static bool is_empty(const struct iovec *iov, int count)
+{
+    int index = 0;
+
+    while (index < count && iov[index].iov_len == 0)
+        index++;
+    return index >= count;
+}
+
+/* The ring would send an empty datagram of nothing; the system call does not even ask the file. */
+static int write_nothing(int fd, const struct iovec *iov, int count, off_t offset, int flags)
+{
+    int saved_errno = errno;
+    int result = pwritev2(fd, iov, count, offset, flags) < 0 ? -errno : 0;
+
+    errno = saved_errno;
+    return result;
+}
+
 static int write_vector(int fd, const struct iovec *iov, int count, off_t offset, int flags,
                         const char *what)
 {
@@ -91,6 +111,8 @@ static int write_vector(int fd, const struct iovec *iov, int count, off_t offset
 
     if (result < 0)
         return result;
+    if (is_empty(iov, count))
+        return write_nothing(fd, iov, count, offset, flags);
     prep_writev(&op, fd, iov, count, offset, ring_flags(flags));
     result = await(&op, what);
     if (result > 0)

@@ -29,8 +29,8 @@ static void close_epoll(struct readiness *ready)
     ready->epoll = NO_EPOLL;
 }
 
-/* -EPERM: a file that epoll does not take. Its events never change, so the epoll descriptor stays, with
- * nothing in it that could ever come. */
+/* -EPERM: a file that epoll does not take. Its events never change, so the epoll descriptor stays,
+ * with nothing in it that could ever come. */
 static int open_epoll(struct readiness *ready, int fd)
 {
     struct epoll_event event = { .events = (unsigned short)ready->events };

@@ -56,8 +56,17 @@ struct sending {
     int pipe[2];
     size_t pipe_bytes;
     off_t offset; /* in the file, of what is sent next */
+    off_t end;    /* of the file when it began; 0 if it has no size */
     size_t left, sent;
 };
+
+/* A socket that is promised more keeps what it has for a while, a datagram socket for ever. */
+static unsigned promise_more(const struct sending *sending, size_t filled)
+{
+    bool comes = sending->left > filled && sending->offset + (off_t)filled < sending->end;
+
+    return comes ? SPLICE_F_MORE : 0;
+}
 
 /* -errno, or whether all of it arrived. */
 static int drain(struct sending *sending, size_t filled)
@@ -66,7 +75,7 @@ static int drain(struct sending *sending, size_t filled)
                                  .in_offset = NO_OFFSET,
                                  .out = sending->out,
                                  .out_offset = NO_OFFSET,
-                                 .flags = sending->left > filled ? SPLICE_F_MORE : 0 };
+                                 .flags = promise_more(sending, filled) };
 
     while (filled > 0) {
         int count;
@@ -142,6 +151,16 @@ static int start_of(int in, const off_t *offset, off_t *start)
     return *start < 0 ? -EINVAL : 0;
 }
 
+static off_t end_of(int in)
+{
+    struct stat status;
+    int saved_errno = errno;
+    off_t end = fstat(in, &status) == 0 ? status.st_size : 0;
+
+    errno = saved_errno;
+    return end;
+}
+
 static int open_pipe(struct sending *sending)
 {
     int saved_errno = errno;
@@ -176,6 +195,7 @@ static ssize_t send_by_pipe(int out, int in, off_t *offset, size_t size)
         error = open_pipe(&sending);
     if (error < 0)
         return error;
+    sending.end = end_of(in);
     error = send_until_interrupted(&sending);
     finish(&sending, offset);
     return error < 0 && sending.sent == 0 ? error : (ssize_t)sending.sent;

@@ -8,7 +8,12 @@
  * Any descriptor will do. O_NONBLOCK is not needed and makes no difference here: these calls
  * wait all the same. gring_write raises SIGPIPE where write(2) would. Two tasks reading one
  * descriptor both get data; which gets which is not specified. At most 0x7ffff000 bytes move in
- * one transfer, as with read(2).
+ * one transfer, as with read(2); a size above that is cut to it before anything else is looked at.
+ * Of several mistakes in one call any may be the one that is reported, and a transfer of no bytes is
+ * not told of all that is wrong with the descriptor. A descriptor that can be polled, but never does
+ * what it is asked, is waited for: a write to an epoll descriptor, a splice into a timerfd or a
+ * listening socket. What a call reads itself (a message, an offset, the list of pollfds) must be
+ * memory: there a bad pointer is a fault instead of EFAULT.
  * The position of a file (read, write, readv, writev, and offset -1) is for one task at a time: two of
  * them at it may get the same bytes, or write over each other's. Offsets (pread, pwrite) and O_APPEND
  * are safe together. Calls on names look a directory up when the kernel begins: close `dir` when they
@@ -74,7 +79,8 @@ GRING_API int gring_fadvise(int fd, off_t off, off_t n, int advice);
 
 /* ---- what a file is, and its names ---- */
 
-/* statx(2), stat(2). With AT_EMPTY_PATH and "" they ask about `dir` itself, as fstat(2). */
+/* statx(2), stat(2). With AT_EMPTY_PATH and "", not NULL, they ask about `dir` itself, as
+ * fstat(2). */
 GRING_API int gring_statx(int dir, const char *path, int flags, unsigned mask,
                           struct statx *status);
 GRING_API int gring_stat(const char *path, struct stat *status);
@@ -101,11 +107,12 @@ GRING_API int gring_flock(int fd, int op);
 /* ---- between descriptors, without a copy of ours ---- */
 
 /* splice(2), of pipes with files and sockets. Waits until there is something, and room for it;
- * moves as much as goes at once. SPLICE_F_NONBLOCK: EAGAIN instead of waiting, also on a blocking
+ * moves as much as goes at once. An offset is moved by what was transferred, also on a device that
+ * has none. SPLICE_F_NONBLOCK: EAGAIN instead of waiting, also on a blocking
  * socket. Raises no SIGPIPE. */
 GRING_API ssize_t gring_splice(int in, off_t *in_off, int out, off_t *out_off, size_t n,
                                unsigned flags);
-/* sendfile(2). All n bytes, unless the file ends, or an interruption or error comes after progress:
+/* sendfile(2); `in` is a file, or EINVAL. All n bytes, unless the file ends, or an interruption or error comes after progress:
  * then the count, and what was not sent is still in the file. Into anything but a file it goes
  * through a pipe of its own, hence EMFILE and ENFILE, and raises no SIGPIPE. Into a file it is made
  * in steps as the next one. */
@@ -125,7 +132,7 @@ GRING_API ssize_t gring_copy_file_range(int in, off_t *in_off, int out, off_t *o
  * above RLIMIT_NOFILE. ENOMEM: more than a few descriptors need memory for the wait. */
 GRING_API int gring_poll(struct pollfd *fds, nfds_t n, int timeout_ms);
 /* select(2), with Linux's habit of leaving in *tv the time that was not used. EINVAL also for n
- * above FD_SETSIZE. A descriptor that is in none but `w` or `e` and has hung up, for which there
+ * above FD_SETSIZE, EBADF also for one with O_PATH. A descriptor that is in none but `w` or `e` and has hung up, for which there
  * is nothing to report, is not watched further in this call. */
 GRING_API int gring_select(int n, fd_set *r, fd_set *w, fd_set *e, struct timeval *tv);
 /* One descriptor, one answer: those of `events` that are there, and POLLERR and POLLHUP as poll(2)

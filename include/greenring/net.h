@@ -14,7 +14,8 @@ GRING_API int gring_accept(int fd, struct sockaddr *addr, socklen_t *len);
 GRING_API int gring_accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags);
 /* connect(2). Interrupted, the attempt goes on, as after a signal in connect(2): until it has ended
  * another call is EALREADY, then 0 or its error once, then EISCONN. gring_wait_fd with POLLOUT
- * tells when; who has no more use for it closes the socket. */
+ * tells when; who has no more use for it closes the socket. A socket that has failed to connect is
+ * of no more use: connect(2) leaves open what it is then. */
 GRING_API int gring_connect(int fd, const struct sockaddr *addr, socklen_t len);
 
 /* recv(2), recvfrom(2), recvmsg(2). MSG_DONTWAIT, MSG_ERRQUEUE and MSG_OOB do not wait. MSG_WAITALL
@@ -25,7 +26,8 @@ GRING_API ssize_t gring_recvfrom(int fd, void *buf, size_t n, int flags, struct 
                                  socklen_t *l);
 GRING_API ssize_t gring_recvmsg(int fd, struct msghdr *m, int flags);
 /* recvmmsg(2), always as with MSG_WAITFORONE: waits for the first message, takes the others that
- * are there, up to n. How many, at least 1 (0 if n is 0). Who wants them all calls again. */
+ * are there, up to n. How many, at least 1 (0 if n is 0). Who wants them all calls again. An error
+ * that waits on the socket comes after the messages that are there. */
 GRING_API int gring_recvmmsg(int fd, struct mmsghdr *v, unsigned n, int flags);
 
 /* send(2), sendto(2), sendmsg(2): all the bytes, unless an interruption or error came after

@@ -200,7 +200,7 @@ Everywhere(stat_gives_what_libc_gives_for_every_kind_of_file)
                                          "dangling", "loop",  "fifo", "dir",  "socket",
                                          "dir/.",    "old/",  "none", "" };
     static const char *const paths[] = { "/",        "/dev/null", "/dev/zero",   "/dev/tty",
-                                         "/dev/vda", "/proc",     "/sys/kernel", "/proc/1/exe" };
+                                         "/dev/vda", "/proc/sys", "/sys/kernel", "/proc/1/exe" };
 
     leave_folder();
     mkdir(folder, 0700);

@@ -135,6 +135,36 @@ PoolTest(data_is_lent_until_it_is_released)
     cr_assert_null(receivers[0].buf.data);
 }
 
+/* More often than a byte can count. */
+PoolTest(a_number_that_was_closed_many_times_still_waits_for_a_buffer)
+{
+    int ends[2], reused;
+
+    cr_assert_eq(gring_buf_config(16, 1), 0);
+    open_pairs(1);
+    make_unix_pair(ends);
+    reused = ends[0];
+    for (int round = 0; round < 300; round++) {
+        cr_assert_eq(gring_close(reused), 0);
+        cr_assert_eq(dup2(ends[1], reused), reused);
+    }
+    close(reused);
+    close(ends[1]);
+    make_unix_pair(ends);
+    cr_assert_eq(ends[0], reused);
+    tell(0, "lent");
+    receive(&receivers[0]);
+    expect_got(0, "lent");
+    receivers[1].fd = ends[0];
+    receivers[1].peer = ends[1];
+    start(1);
+    tell(1, "later");
+    expect_waits(1);
+    release(0);
+    expect_got(1, "later");
+    release(1);
+}
+
 PoolTest(the_end_is_0_and_holds_nothing)
 {
     open_pairs(1);

@@ -106,6 +106,7 @@ int gring_respool_free(gring_respool *pool)
         return 0;
     if (pool->out_count || pool->waiting)
         return (int)api_result(-EBUSY);
+    pool->opts.max_idle = pool->opts.max_age = 0; /* nobody starts the timer again */
     gring_timer_stop(&pool->due);
     gring_shield_enter();
     if (pool->reaper)

@@ -298,6 +298,48 @@ FakeTimeTest(respool, below_min_nobody_is_destroyed_for_idling)
     free_pool();
 }
 
+static size_t timer_count(void)
+{
+    gring_stats stats = { .size = sizeof stats };
+
+    cr_assert_eq(gring_stats_get(&stats), 0);
+    return stats.timers;
+}
+
+static gring_event may_destroy;
+
+static void destroy_when_told(void *unused, void *resource)
+{
+    cr_assert_eq(gring_event_wait(&may_destroy, NULL), 0);
+    destroy(unused, resource);
+}
+
+static void *tell_to_destroy(void *unused)
+{
+    gring_event_send(&may_destroy, NULL);
+    return unused;
+}
+
+FakeTimeTest(respool, freed_while_an_old_one_is_being_destroyed_it_leaves_no_timer_behind)
+{
+    gring_respool_opts opts = opts_of(2);
+
+    opts.max_idle = 10 * GRING_SEC;
+    opts.destroy = destroy_when_told;
+    pool = gring_respool_new(&opts);
+    get();
+    get();
+    put(0);
+    advance(5);
+    put(1);
+    advance(6);
+    cr_assert_eq(destroyed, 0, "under way");
+    cr_assert_eq(gring_spawn_n(tell_to_destroy, NULL), 0);
+    free_pool();
+    cr_assert_eq(timer_count(), 0);
+    advance(10);
+}
+
 GreenTest(respool, negative_limits_keep_nothing_idle)
 {
     gring_respool_opts opts = opts_of(1);

@@ -208,13 +208,24 @@ static bool above_min(const gring_respool *pool)
 
 static void *reap(void *arg);
 
-/* Without memory for a task the next put tries again. */
-static void start_reaper(void *arg)
+/* It has done what it could, or was killed before it began: at the end of the run. */
+static void forget_reaper(void *arg)
 {
     gring_respool *pool = arg;
 
+    gring_drop(pool->reaper);
+    pool->reaper = NULL;
+}
+
+/* Without memory for a task the next put tries again. */
+static void start_reaper(void *arg)
+{
+    gring_spawn_opts opts = GRING_SPAWN_INIT;
+    gring_respool *pool = arg;
+
+    opts.abort = forget_reaper;
     if (!pool->reaper)
-        pool->reaper = gring_spawn(reap, pool);
+        pool->reaper = gring_spawn_with(&opts, reap, pool);
 }
 
 /* The reaper comes when this one is due, if not before. */
@@ -238,8 +249,7 @@ static void *reap(void *arg)
     while (above_min(pool) && (due = first_due(pool)) != NULL &&
            end_of_idling(pool, due) <= gring_loop_now())
         destroy(pool, take_idle(pool, &due->link));
-    gring_drop(pool->reaper);
-    pool->reaper = NULL;
+    forget_reaper(pool);
     if (above_min(pool) && (due = first_due(pool)) != NULL)
         watch(pool, due);
     return NULL;

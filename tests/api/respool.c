@@ -340,6 +340,57 @@ FakeTimeTest(respool, freed_while_an_old_one_is_being_destroyed_it_leaves_no_tim
     advance(10);
 }
 
+FakeTimeTest(respool, at_min_nothing_is_due_and_no_timer_runs)
+{
+    gring_respool_opts opts = opts_of(3);
+
+    opts.min = 1;
+    opts.max_idle = GRING_SEC;
+    pool = gring_respool_new(&opts);
+    get();
+    put(0);
+    cr_assert_eq(timer_count(), 0);
+    free_pool();
+}
+
+static void *keep_the_hub(void *unused)
+{
+    gring_ns end = gring_now() + 5 * GRING_MS;
+
+    while (gring_now() < end)
+        ;
+    return unused;
+}
+
+static void destroy_at_once(void *unused, void *resource)
+{
+    (void)unused;
+    *(int *)resource = 2;
+    destroyed++;
+}
+
+/* Both have come when the loop looks at its timers: ours first, then the pool's. */
+static void *end_as_one_grows_old(void *unused)
+{
+    gring_respool_opts opts = opts_of(1);
+
+    opts.max_idle = 2 * GRING_MS;
+    opts.destroy = destroy_at_once;
+    pool = gring_respool_new(&opts);
+    get();
+    put(0);
+    cr_assert_eq(gring_spawn_n(keep_the_hub, NULL), 0);
+    cr_assert_eq(gring_sleep(GRING_MS), 0);
+    return unused;
+}
+
+Test(respool, may_be_freed_after_a_run_that_ended_before_an_old_one_was_destroyed)
+{
+    cr_assert_eq(gring_run(end_as_one_grows_old, NULL, NULL), 0);
+    cr_assert_eq(destroyed, 0);
+    free_pool();
+}
+
 GreenTest(respool, negative_limits_keep_nothing_idle)
 {
     gring_respool_opts opts = opts_of(1);

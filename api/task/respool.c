@@ -352,15 +352,17 @@ static void make_idle(gring_respool *pool, struct resource *resource)
 int gring_respool_put(gring_respool *pool, void *it, bool broken)
 {
     struct resource *resource = hub_self() ? find_out(pool, it) : NULL;
+    bool usable;
 
     if (!resource)
         return (int)api_result(hub_self() ? -EINVAL : runtime_no_hub());
     list_unlink(&resource->link);
-    if (broken || !is_usable(pool, resource))
+    usable = !broken && is_usable(pool, resource);
+    if (!usable)
         destroy(pool, resource);
-    else
-        make_idle(pool, resource);
     pool->out_count--;
+    if (usable)
+        make_idle(pool, resource);
     return_right(pool);
     return 0;
 }

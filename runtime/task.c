@@ -344,8 +344,9 @@ _Noreturn void task_exit(struct gring_task *task, void *result)
 struct here {
     struct frame frame;
     struct gring_task *task;
-    int32_t runner_code;
-    bool runner_code_is_own;
+    int *code; /* the runner's, or its coroutine's: the job's for as long as it runs */
+    int outer_code;
+    bool outer_code_is_own;
 };
 
 static void leave_here(struct here *here, void *result, int code)
@@ -353,8 +354,8 @@ static void leave_here(struct here *here, void *result, int code)
     struct gring_task *runner = here->frame.task;
 
     frame_remove(&here->frame);
-    runner->code = here->runner_code;
-    runner->code_is_own = here->runner_code_is_own;
+    *here->code = here->outer_code;
+    runner->code_is_own = here->outer_code_is_own;
     here->task->result = result;
     here->task->code = code;
     become_done(here->task);
@@ -370,15 +371,16 @@ static const struct frame_kind here_kind = { .close = runner_exits };
 void task_run_here(struct gring_task *task)
 {
     struct gring_task *runner = task->hub->running;
-    struct here here = { .task = task,
-                         .runner_code = runner->code,
-                         .runner_code_is_own = runner->code_is_own };
+    struct gring_co *co = co_inside(runner);
+    struct here here = { .task = task, .code = co ? &co->failure : &runner->code };
     void *result;
 
+    here.outer_code = *here.code;
+    here.outer_code_is_own = runner->code_is_own;
     stack_unreserve(task->pool);
     atomic_store_explicit(&task->state, TASK_RUNNING,
                           memory_order_relaxed); /* cannot be cancelled */
-    runner->code = 0;
+    *here.code = 0;
     runner->code_is_own = false;
     frame_push(runner, &here.frame, &here_kind, CLOCK_FOREVER);
     result = task->fn(task->arg);
@@ -386,7 +388,7 @@ void task_run_here(struct gring_task *task)
               "a job that its pool's task ran itself returned with a deadline not stopped or a "
               "scope not closed");
     leave_here(&here, result,
-               runner->told_killed && !runner->code_is_own ? ECANCELED : runner->code);
+               runner->told_killed && !runner->code_is_own && !*here.code ? ECANCELED : *here.code);
 }
 
 static void free_record(struct gring_task *task)

@@ -7,6 +7,7 @@
 #include "api/result.h"
 #include "api/task/pool.h"
 #include "base/check.h"
+#include "runtime/frame.h"
 #include "runtime/hub.h"
 #include "runtime/runtime.h"
 #include "runtime/wait.h"
@@ -49,35 +50,60 @@ gring_pile *gring_pile_new(gring_pool *pool)
 
 /* ---- filling --------------------------------------------------------------------------------- */
 
+/* A spawn under way. */
+struct filling {
+    struct frame frame; /* the task may exit in it, in a job that it runs itself */
+    gring_pile *pile;
+    struct entry *entry;
+};
+
+static void end_filling(struct filling *filling)
+{
+    frame_remove(&filling->frame);
+    filling->pile->user_count--;
+    gring_cond_broadcast(&filling->pile->changed);
+}
+
+static void leave_no_gap(const struct filling *filling)
+{
+    list_unlink(&filling->entry->link);
+    free(filling->entry);
+}
+
+static void task_exits(struct frame *frame)
+{
+    struct filling *filling = CONTAINER_OF(frame, struct filling, frame);
+
+    leave_no_gap(filling);
+    end_filling(filling);
+}
+
+static const struct frame_kind filling_kind = { .close = task_exits };
+
 /* The entry comes first: it keeps the place in the order of the calls while this one waits, and
  * nothing can fail once the task exists. */
 static int spawn_entry(gring_pile *pile, gring_fn fn, void *arg)
 {
-    struct entry *entry = calloc(1, sizeof *entry);
+    struct filling filling = { .pile = pile, .entry = calloc(1, sizeof *filling.entry) };
     int error;
 
-    if (!entry)
+    if (!filling.entry)
         return -ENOMEM;
-    list_push_back(&pile->entries, &entry->link);
-    error = pool_spawn(pile->pool, fn, arg, &(struct pool_member){ 0 }, &entry->task);
-    if (error < 0) {
-        list_unlink(&entry->link);
-        free(entry);
-    }
-    gring_cond_broadcast(&pile->changed);
+    list_push_back(&pile->entries, &filling.entry->link);
+    pile->user_count++;
+    frame_push(wait_task(), &filling.frame, &filling_kind, CLOCK_FOREVER);
+    error = pool_spawn(pile->pool, fn, arg, &(struct pool_member){ 0 }, &filling.entry->task);
+    if (error < 0)
+        leave_no_gap(&filling);
+    end_filling(&filling);
     return error;
 }
 
 int gring_pile_spawn(gring_pile *pile, gring_fn fn, void *arg)
 {
-    int error;
-
-    if (pile->done)
-        return (int)api_result(-EPIPE);
-    pile->user_count++;
-    error = spawn_entry(pile, fn, arg);
-    pile->user_count--;
-    return (int)api_result(error);
+    if (!hub_self() || pile->done)
+        return (int)api_result(hub_self() ? -EPIPE : runtime_no_hub());
+    return (int)api_result(spawn_entry(pile, fn, arg));
 }
 
 int gring_pile_done(gring_pile *pile)

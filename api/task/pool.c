@@ -8,11 +8,10 @@
 
 #include "api/result.h"
 #include "base/check.h"
+#include "runtime/frame.h"
 #include "runtime/hub.h"
-#include "runtime/wait.h"
-
-#include "api/task/start.h"
 #include "runtime/runtime.h"
+#include "runtime/wait.h"
 
 #include <greenring/sync.h>
 #include <limits.h>
@@ -91,7 +90,7 @@ static void member_ended(struct end_waiter *waiter)
 /* The running task's own place in the pool, or NULL: it waits for its end like everybody. */
 static struct pool_member *own_member(const gring_pool *pool)
 {
-    struct list *waiters = &hub_self()->running->waiters;
+    struct list *waiters = &wait_task()->waiters;
 
     for (struct list *link = waiters->next; link != waiters; link = link->next) {
         struct end_waiter *waiter = CONTAINER_OF(link, struct end_waiter, link);
@@ -138,20 +137,44 @@ static int start(gring_pool *pool, gring_fn fn, void *arg, const struct pool_mem
     return 0;
 }
 
+/* Around a job in its pool's own task: if that exits in there, somebody must still be told. */
+struct own_job {
+    struct frame frame;
+    struct pool_member member;
+};
+
+static void end_own_job(struct own_job *job)
+{
+    frame_remove(&job->frame);
+    if (job->member.on_end)
+        job->member.on_end(&job->member);
+}
+
+/* The call never returns, so the handle is nobody's. */
+static void runner_exits(struct frame *frame)
+{
+    struct own_job *job = CONTAINER_OF(frame, struct own_job, frame);
+
+    end_own_job(job);
+    task_drop(job->member.task);
+}
+
+static const struct frame_kind own_job_kind = { .close = runner_exits };
+
 /* In a full pool's own task: nobody else would give a place back. */
 static int run_here(gring_fn fn, void *arg, const struct pool_member *like,
                     struct gring_task **task)
 {
     struct gring_hub *hub = hub_self();
-    struct pool_member member = *like;
+    struct own_job job = { .member = *like };
     int error = task_new(hub, hub->default_pool, fn, arg, task);
 
     if (error < 0)
         return error;
+    job.member.task = *task;
+    frame_push(hub->running, &job.frame, &own_job_kind, CLOCK_FOREVER);
     task_run_here(*task);
-    member.task = *task;
-    if (member.on_end)
-        member.on_end(&member);
+    end_own_job(&job);
     return 0;
 }
 

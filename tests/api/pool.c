@@ -4,6 +4,8 @@
 #include "tests/support/green.h"
 #include "tests/support/logged.h"
 
+#include <greenring/co.h>
+
 enum { JOBS = 12 };
 
 static gring_pool *pool;
@@ -251,6 +253,30 @@ GreenTest(pool, a_job_run_inside_that_exits_ends_its_runner)
     gring_pool_free(pool);
 }
 
+static void *fail_right_here(void *inner_code)
+{
+    gring_task *inner = gring_pool_spawn(pool, fail, inner_code);
+
+    return gring_join(inner, NULL) == (int)(intptr_t)inner_code ? NULL : inner_code;
+}
+
+static void *fail_in_a_coroutine(void *inner_code)
+{
+    void *wrong = NULL;
+    gring_co *co = gring_co_new(fail_right_here, NULL, 0);
+
+    cr_assert_eq(gring_co_switch(co, inner_code, &wrong), 0, "the coroutine has not failed");
+    cr_assert_null(wrong, "the job has");
+    return NULL;
+}
+
+GreenTest(pool, a_job_run_inside_a_coroutine_keeps_its_own_outcome)
+{
+    pool = gring_pool_new(1);
+    cr_assert_eq(gring_join(gring_pool_spawn(pool, fail_in_a_coroutine, (void *)EDOM), NULL), 0);
+    gring_pool_free(pool);
+}
+
 static void *spawn_down(void *depth)
 {
     intptr_t deeper = (intptr_t)depth - 1;
@@ -444,6 +470,36 @@ GreenTest(pool, an_interrupted_map_kills_and_awaits_what_it_has_begun)
     gring_pool_free(pool);
 }
 
+static void *wait_or_leave(void *value)
+{
+    if (value)
+        gring_exit(value);
+    return until_killed(NULL);
+}
+
+static void *map_what_exits(void *unused)
+{
+    void *args[2] = { NULL, &running };
+
+    (void)unused;
+    gring_pool_map(pool, wait_or_leave, args, NULL, NULL, 2);
+    cr_assert_fail("gring_exit ends the task that runs the job");
+    return NULL;
+}
+
+GreenTest(pool, a_map_that_its_own_job_exits_from_kills_and_awaits_the_others)
+{
+    gring_task *runner;
+    void *value = NULL;
+
+    pool = gring_pool_new(2);
+    runner = gring_pool_spawn(pool, map_what_exits, NULL);
+    cr_assert_eq(gring_join(runner, &value), 0);
+    cr_assert_eq(value, &running);
+    counts_are(0, 2, 0);
+    gring_pool_free(pool);
+}
+
 /* ---- pile ---- */
 
 static void *sleep_inversely(void *number)
@@ -548,6 +604,37 @@ GreenTest(pile, a_spawn_that_was_interrupted_leaves_no_gap)
     gring_join(task, &value);
     cr_assert_eq(value, (void *)2);
     cr_assert_eq(gring_pile_next(pile, &task), 0);
+    gring_pile_free(pile);
+    gring_pool_free(pool);
+}
+
+static void *spawn_what_exits_into(void *pile)
+{
+    gring_pile_spawn(pile, leave, &running);
+    cr_assert_fail("gring_exit ends the task that runs the job");
+    return NULL;
+}
+
+static void *take_one(void *pile)
+{
+    gring_task *task;
+
+    return gring_pile_next(pile, &task) == 0 ? NULL : pile;
+}
+
+GreenTest(pile, a_job_run_inside_that_exits_leaves_no_gap)
+{
+    gring_task *taker;
+    gring_pile *pile;
+    void *wrong;
+
+    pool = gring_pool_new(1);
+    pile = gring_pile_new(pool);
+    taker = gring_spawn(take_one, pile);
+    cr_assert_eq(gring_join(gring_pool_spawn(pool, spawn_what_exits_into, pile), NULL), 0);
+    gring_pile_done(pile);
+    cr_assert_eq(gring_join(taker, &wrong), 0);
+    cr_assert_null(wrong);
     gring_pile_free(pile);
     gring_pool_free(pool);
 }

@@ -134,3 +134,79 @@ GreenDies(callback, that_closes_a_scope, SIGABRT, "only the owner may wait for i
     gring_scope_spawn(&foreign_scope, park, NULL);
     run_post(close_the_scope);
 }
+
+/* ---- sync objects and pools ------------------------------------------------------------------ */
+
+static gring_mutex mutex;
+static gring_rwlock rwlock;
+static gring_sem semaphore;
+static gring_pool *pool;
+
+static void lock_here(void *unused)
+{
+    (void)unused;
+    gring_mutex_lock(&mutex);
+}
+
+GreenDies(callback, that_locks_a_mutex, SIGABRT, IN_A_CALLBACK)
+{
+    run_post(lock_here);
+}
+
+static void read_here(void *unused)
+{
+    (void)unused;
+    gring_rwlock_rdlock(&rwlock);
+}
+
+GreenDies(callback, that_locks_a_rwlock, SIGABRT, IN_A_CALLBACK)
+{
+    run_post(read_here);
+}
+
+static void acquire_here(void *unused)
+{
+    (void)unused;
+    gring_sem_acquire(&semaphore);
+}
+
+GreenDies(callback, that_acquires_a_semaphore, SIGABRT, IN_A_CALLBACK)
+{
+    run_post(acquire_here);
+}
+
+static void choose_here(void *unused)
+{
+    (void)unused;
+    gring_choose(NULL, 0);
+}
+
+GreenDies(callback, that_chooses, SIGABRT, IN_A_CALLBACK)
+{
+    run_post(choose_here);
+}
+
+static void wait_for_the_pool_here(void *unused)
+{
+    (void)unused;
+    gring_pool_waitall(pool);
+}
+
+GreenDies(callback, that_waits_for_a_pool, SIGABRT, IN_A_CALLBACK)
+{
+    pool = gring_pool_new(1);
+    run_post(wait_for_the_pool_here);
+}
+
+static void free_the_pool_here(void *unused)
+{
+    (void)unused;
+    gring_pool_free(pool);
+}
+
+GreenDies(callback, that_frees_a_pool_in_use, SIGABRT, IN_A_CALLBACK)
+{
+    pool = gring_pool_new(1);
+    gring_pool_spawn_n(pool, park, NULL);
+    run_post(free_the_pool_here);
+}

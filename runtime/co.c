@@ -2,6 +2,7 @@
 #include "runtime/co.h"
 
 #include "base/check.h"
+#include "runtime/cxx.h"
 #include "runtime/hub.h"
 
 #include <errno.h>
@@ -129,10 +130,27 @@ static struct gring_co *deliver(struct gring_co *to, void *value, int code)
     return to;
 }
 
+static void go_on(struct gring_co *from, struct gring_co *to);
+
+static __attribute__((noinline)) void go_on_amid_exceptions(struct gring_co *from,
+                                                            struct gring_co *to)
+{
+    struct cxx_exceptions *exceptions = from->cos->task->hub->cxx;
+    struct cxx_exceptions mine = cxx_take(exceptions);
+
+    go_on(from, to);
+    *exceptions = mine;
+}
+
+/* As between tasks, errno is each one's own, and so are the exceptions that it handles. */
 static void go_on(struct gring_co *from, struct gring_co *to)
 {
     int saved_errno = errno;
 
+    if (UNLIKELY(cxx_any(from->cos->task->hub->cxx))) {
+        go_on_amid_exceptions(from, to);
+        return;
+    }
     from->state = CO_SUSPENDED;
     put_away(from);
     coro_switch(from->coro, enter(to, from));
@@ -186,6 +204,7 @@ static void co_main(void)
 
 _Noreturn void co_exit(struct gring_co *co, void *value)
 {
+    cxx_leave(co->cos->task->hub->cxx, &(struct cxx_exceptions){ .caught = NULL });
     put_away(co);
     co->state = CO_ENDED; /* its stack stays until cos_destroy: the frames in it are not closed */
     coro_switch(co->coro, enter(deliver(&co->cos->root, value, CO_EXIT), co));

@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <exception>
+#include <greenring/co.h>
 #include <stdexcept>
 #include <string>
 #include <system_error>
@@ -208,6 +209,58 @@ Test(cxx, gring_exit_in_main_s_catch_block_leaves_the_caller_its_own)
         cr_assert_eq(number_of(std::current_exception()), 1);
     }
     cr_assert(!std::current_exception());
+}
+
+/* ---- coroutines ------------------------------------------------------------------------------ */
+
+static void *handle_one_and_switch_back(void *number)
+{
+    gring_co *caller = gring_co_parent(gring_co_self());
+    int self = *static_cast<int *>(number);
+    bool is_mine = std::uncaught_exceptions() == 0 && !std::current_exception();
+
+    try {
+        throw self;
+    } catch (int) {
+        gring_co_switch(caller, nullptr, nullptr);
+        is_mine = is_mine && number_of(std::current_exception()) == self;
+    }
+    if (!is_mine || std::current_exception())
+        gring_fail(EINVAL);
+    return nullptr;
+}
+
+GreenTestCxx(cxx, an_exception_caught_across_a_switch_is_the_coroutine_s_own)
+{
+    gring_co *co = gring_co_new(handle_one_and_switch_back, nullptr, 0);
+    int number = 1;
+
+    try {
+        throw 2;
+    } catch (int) {
+        cr_assert_eq(gring_co_switch(co, &number, nullptr), 0);
+        cr_assert_eq(number_of(std::current_exception()), 2);
+        cr_assert_eq(gring_co_switch(co, nullptr, nullptr), 0, "the coroutine met another's");
+        cr_assert_eq(number_of(std::current_exception()), 2);
+    }
+    cr_assert(!std::current_exception());
+}
+
+static void *exit_while_handling_in_a_coroutine(void *)
+{
+    gring_co_switch(gring_co_new(exit_while_handling, nullptr, 0), nullptr, nullptr);
+    return nullptr;
+}
+
+GreenTestCxx(cxx, gring_exit_in_a_coroutine_s_catch_block_leaves_nothing_to_the_next_task)
+{
+    bool found_none = false;
+    gring_task *exits = gring_spawn(exit_while_handling_in_a_coroutine, nullptr);
+    gring_task *looks = gring_spawn(look_around, &found_none);
+
+    gring_join(exits, nullptr);
+    gring_join(looks, nullptr);
+    cr_assert(found_none);
 }
 
 /* ---- from task to task ----------------------------------------------------------------------- */

@@ -126,7 +126,8 @@ int store_reserve(struct store *store, size_t count)
 
     if (count <= store->room)
         return 0;
-    if (__builtin_mul_overflow(count, store->slot_bytes, &bytes))
+    if (store->slot_bytes < store->element_bytes || /* with its number it is too large */
+        __builtin_mul_overflow(count, store->slot_bytes, &bytes))
         return -ENOMEM;
     slots = malloc(bytes ? bytes : 1);
     if (!slots)

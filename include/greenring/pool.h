@@ -17,7 +17,8 @@ GRING_API void gring_pool_free(gring_pool *p);
 /* Waits for a place, first come, first served; then spawns. The place is given back when the task
  * ends, however it does. The handle is the caller's (gring_join, gring_drop).
  * Called by one of the pool's own tasks while the pool is full it runs fn right there instead of
- * waiting for itself: the handle is then of a task that has ended.
+ * waiting for itself: the handle is then of a task that has ended. gring_exit in there ends the
+ * caller, in map and pile as well: what a map had begun is killed and awaited.
  * NULL: what gring_spawn says, or the wait was interrupted: nothing was begun. [wait] */
 GRING_API gring_task *gring_pool_spawn(gring_pool *p, gring_fn fn, void *arg);
 /* The same without a handle. status [wait] */

@@ -652,3 +652,18 @@ GreenTest(chan, shared_carries_elements_from_tasks_to_plain_threads_until_the_en
     cr_assert_eq((intptr_t)sum, (intptr_t)MESSAGES * (MESSAGES - 1));
     gring_chan_free(chan);
 }
+
+static int never_asked(const void *left, const void *right)
+{
+    (void)left;
+    (void)right;
+    return 0;
+}
+
+GreenTest(chan, elements_that_fit_into_no_memory_are_refused)
+{
+    cr_assert_null(gring_chan_new(SIZE_MAX, 2, 0));
+    cr_assert_eq(errno, ENOMEM);
+    cr_assert_null(gring_chan_new_prio(SIZE_MAX - 4, 2, never_asked, 0));
+    cr_assert_eq(errno, ENOMEM);
+}

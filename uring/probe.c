@@ -34,11 +34,6 @@ static const char *const names[FEATURE_COUNT] = {
 static pthread_once_t denied_once = PTHREAD_ONCE_INIT;
 static uint32_t denied;
 
-const char *feature_name(enum feature feature)
-{
-    return names[feature];
-}
-
 static void report_unknown(const char *name, size_t length)
 {
     char known[256] = "";

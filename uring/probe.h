@@ -2,7 +2,7 @@
  * What this kernel offers, asked once by trying, never read off a version.
  *
  * GRING_WITHOUT=name,name,… in the environment denies features, so that each fallback can be
- * forced where the kernel has the real thing. The names are those of feature_name().
+ * forced where the kernel has the real thing. The names are in the list below.
  */
 #ifndef GRING_URING_PROBE_H
 #define GRING_URING_PROBE_H
@@ -33,8 +33,6 @@ enum feature {
     FEATURE_SEND_ZC,
     FEATURE_COUNT
 };
-
-const char *feature_name(enum feature feature);
 
 /* Denied by GRING_WITHOUT? Unknown names there are reported once, with the known ones. */
 bool feature_denied(enum feature feature);

@@ -88,7 +88,7 @@ static void leave_folder(void)
     cr_assert_eq(system(command), 0);
 }
 
-TestSuite(files, .init = enter_folder, .fini = leave_folder, .timeout = 60);
+TestSuite(files, .init = enter_folder, .fini = leave_folder);
 
 static int make_named(const char *name, const char *text)
 {
@@ -473,19 +473,24 @@ Everywhere(pwritev2_writes_at_the_offset_at_the_position_or_at_the_end)
     close(fd);
 }
 
+/* Which can be asked is the kernel's affair: pipes since 6.4, files where their file system can. */
 Everywhere(RWF_NOWAIT_does_not_wait)
 {
     int file = make_file("cached", 6), ends[2];
-    char buf[8];
+    char buf[3];
     struct iovec part = { buf, sizeof buf };
 
     make_pipe(ends);
-    EXPECT_ERROR(gring_preadv2(ends[0], &part, 1, -1, RWF_NOWAIT), EAGAIN);
-    cr_expect_eq(write(ends[1], "xyz", 3), 3);
-    cr_expect_eq(gring_preadv2(ends[0], &part, 1, -1, RWF_NOWAIT), 3);
+    EXPECT_SAME(gring_preadv2(ends[0], &part, 1, -1, RWF_NOWAIT),
+                preadv2(ends[0], &part, 1, -1, RWF_NOWAIT));
+    cr_expect_eq(write(ends[1], "abcxyz", 6), 6);
+    EXPECT_SAME(gring_preadv2(ends[0], &part, 1, -1, RWF_NOWAIT),
+                preadv2(ends[0], &part, 1, -1, RWF_NOWAIT));
     fill(ends[1]);
-    EXPECT_ERROR(gring_pwritev2(ends[1], &part, 1, -1, RWF_NOWAIT), EAGAIN);
-    cr_expect_eq(gring_preadv2(file, &part, 1, 0, RWF_NOWAIT), 6);
+    EXPECT_SAME(gring_pwritev2(ends[1], &part, 1, -1, RWF_NOWAIT),
+                pwritev2(ends[1], &part, 1, -1, RWF_NOWAIT));
+    EXPECT_SAME(gring_preadv2(file, &part, 1, 0, RWF_NOWAIT),
+                preadv2(file, &part, 1, 0, RWF_NOWAIT));
     close_both(ends);
     close(file);
 }
@@ -562,7 +567,7 @@ static void cut_and_grow(void)
     cr_expect_eq(size_of(fd), 5000000000);
     cr_expect_eq(position(fd), 0);
     EXPECT_ERROR(gring_ftruncate(fd, -1), EINVAL);
-    EXPECT_ERROR(gring_ftruncate(fd, INT64_MAX), EFBIG);
+    EXPECT_SAME(gring_ftruncate(fd, INT64_MAX), ftruncate(fd, INT64_MAX)); /* tmpfs may take it */
     EXPECT_ERROR(gring_ftruncate(reader, 1), EINVAL);
     EXPECT_ERROR(gring_ftruncate(ends[1], 1), EINVAL);
     EXPECT_ERROR(gring_ftruncate(-1, 1), EBADF);

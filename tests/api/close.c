@@ -335,7 +335,7 @@ static void *leave_trying_to_connect(void *arg)
 
 /* The kernel tries again and again before it gives the request to a worker, and a cancel in
  * between finds nothing. */
-Test(close, the_end_of_the_run_ends_a_connect_between_two_attempts, .timeout = 20)
+Test(close, the_end_of_the_run_ends_a_connect_between_two_attempts)
 {
     struct call call;
     int listener, first;

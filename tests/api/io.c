@@ -927,7 +927,7 @@ static void *write_to_fifo(void *arg)
     return NULL;
 }
 
-GreenTest(io, open_of_a_fifo_takes_the_writer_that_is_waiting, .timeout = 20)
+GreenTest(io, open_of_a_fifo_takes_the_writer_that_is_waiting)
 {
     char folder[] = P_tmpdir "/greenring-test-XXXXXX", byte;
     struct fifo_writer writer = { .rounds = 3000 };
@@ -963,7 +963,7 @@ static void *open_for_creating(void *path)
 }
 
 /* Opens that wait must not use up what other files are opened and written by. */
-GreenTest(io, opens_of_fifos_that_wait_leave_files_usable, .timeout = 20)
+GreenTest(io, opens_of_fifos_that_wait_leave_files_usable)
 {
     enum { WAITING = 20 };
     char folder[] = P_tmpdir "/greenring-test-XXXXXX", path[64];
@@ -1649,7 +1649,7 @@ static void *leave_a_fifo_open(void *arg)
     return NULL;
 }
 
-Test(io, the_end_of_the_run_does_not_wait_for_a_fifo, .timeout = 20)
+Test(io, the_end_of_the_run_does_not_wait_for_a_fifo)
 {
     char folder[] = P_tmpdir "/greenring-test-XXXXXX", path[64];
     void *told[2] = { path, NULL };

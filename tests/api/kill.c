@@ -789,7 +789,7 @@ GreenTest(kill, from_a_plain_thread_ends_a_parked_task)
 
 /* The tasks end, and their last handles go, before the hub looks into its mailbox; the second would
  * have the record of the first, with the first one's mail still under way. */
-GreenTest(kill, from_a_plain_thread_keeps_the_record_until_the_hub_has_heard_of_it, .timeout = 10)
+GreenTest(kill, from_a_plain_thread_keeps_the_record_until_the_hub_has_heard_of_it)
 {
     for (int times = 0; times < 2; times++) {
         gring_task *task = gring_spawn(run, &ran);

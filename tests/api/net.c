@@ -1138,7 +1138,7 @@ static void *beat(void *arg)
     return NULL;
 }
 
-GreenTest(names, of_the_real_resolver_do_not_stop_a_heartbeat, .timeout = 60)
+GreenTest(names, of_the_real_resolver_do_not_stop_a_heartbeat)
 {
     struct heart heart = { false, 0 };
     gring_task *task = gring_spawn(beat, &heart);

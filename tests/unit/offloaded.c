@@ -91,7 +91,7 @@ static void close_gate(void)
     sem_init(&gate, 0, 0);
 }
 
-TestSuite(offloaded, .init = close_gate, .timeout = 30);
+TestSuite(offloaded, .init = close_gate);
 
 GreenTest(offloaded, gives_what_the_call_gave)
 {

@@ -22,6 +22,7 @@ enum {
     CQ_FACTOR = 8,
     CQ_MIN = 4096,
     CQ_MAX = 65536,        /* the kernel's own maximum */
+    OPCODES_ASKED = 256,   /* more than any kernel has */
     WORKERS_BOUNDED = 8,   /* regular files */
     WORKERS_UNBOUNDED = 32 /* everything that is neither pollable nor a regular file; see probe.h */
 };
@@ -86,19 +87,24 @@ static int set_up_best(struct ring *ring, unsigned entries)
     return error;
 }
 
-/* The needed ones are all there, and `features` knows of those that are not needed. */
-static bool ask_opcodes(struct ring *ring)
+/* -ENOSYS: a needed one is missing. `features` knows of those that are not needed. */
+static int ask_opcodes(struct ring *ring)
 {
-    struct io_uring_probe *probe = io_uring_get_probe_ring(&ring->uring);
-    bool all = probe != NULL;
+    union {
+        struct io_uring_probe probe;
+        char room[sizeof(struct io_uring_probe) + OPCODES_ASKED * sizeof(struct io_uring_probe_op)];
+    } answer = { .room = "" };
+    int error = io_uring_register_probe(&ring->uring, &answer.probe, OPCODES_ASKED);
 
-    for (unsigned index = 0; all && index < sizeof needed_opcodes; index++)
-        all = io_uring_opcode_supported(probe, needed_opcodes[index]);
-    if (all && !feature_denied(FEATURE_FTRUNCATE) &&
-        io_uring_opcode_supported(probe, OPCODE_FTRUNCATE))
+    if (error < 0)
+        return error;
+    for (unsigned index = 0; index < sizeof needed_opcodes; index++)
+        if (!io_uring_opcode_supported(&answer.probe, needed_opcodes[index]))
+            return -ENOSYS;
+    if (!feature_denied(FEATURE_FTRUNCATE) &&
+        io_uring_opcode_supported(&answer.probe, OPCODE_FTRUNCATE))
         ring->features |= 1u << FEATURE_FTRUNCATE;
-    io_uring_free_probe(probe);
-    return all;
+    return 0;
 }
 
 static void register_ring(struct ring *ring)
@@ -143,11 +149,10 @@ static int try_other_calls(struct ring *ring)
         refusal_report("io_uring_enter", error);
         return error;
     }
-    if (~ring->uring.features & needed_features || !ask_opcodes(ring)) {
-        refusal_report("io_uring_register", -ENOSYS);
-        return -ENOSYS;
-    }
-    return 0;
+    error = ~ring->uring.features & needed_features ? -ENOSYS : ask_opcodes(ring);
+    if (error < 0)
+        refusal_report("io_uring_register", error);
+    return error;
 }
 
 int ring_open(struct ring *ring, unsigned entries)

@@ -141,7 +141,7 @@ static void refuse_with_something_else(void)
 static void refuse_registration(void)
 {
     deny(__NR_io_uring_register, EPERM);
-    start_is_refused(ENOSYS, "seccomp", "io_uring_setup, io_uring_enter and io_uring_register");
+    start_is_refused(EPERM, "seccomp", "io_uring_setup, io_uring_enter and io_uring_register");
 }
 
 Test(refused, EPERM_names_the_filter_and_the_calls_to_allow)
@@ -202,11 +202,11 @@ static const struct refused {
     { "io_uring_enter", __NR_io_uring_enter, EINVAL, EINVAL, "EINVAL", "6.1" },
     { "io_uring_enter", __NR_io_uring_enter, ENOMEM, ENOMEM, "ENOMEM", "memory" },
     { "io_uring_enter", __NR_io_uring_enter, EMFILE, EMFILE, "open files", "RLIMIT_NOFILE" },
-    { "io_uring_register", __NR_io_uring_register, EPERM, ENOSYS, "seccomp", ALLOW_ALL },
+    { "io_uring_register", __NR_io_uring_register, EPERM, EPERM, "seccomp", ALLOW_ALL },
     { "io_uring_register", __NR_io_uring_register, ENOSYS, ENOSYS, "seccomp", ALLOW_ALL },
-    { "io_uring_register", __NR_io_uring_register, EINVAL, ENOSYS, "seccomp", ALLOW_ALL },
-    { "io_uring_register", __NR_io_uring_register, ENOMEM, ENOSYS, "seccomp", ALLOW_ALL },
-    { "io_uring_register", __NR_io_uring_register, EMFILE, ENOSYS, "seccomp", ALLOW_ALL },
+    { "io_uring_register", __NR_io_uring_register, EINVAL, EINVAL, "EINVAL", "6.1" },
+    { "io_uring_register", __NR_io_uring_register, ENOMEM, ENOMEM, "ENOMEM", "memory" },
+    { "io_uring_register", __NR_io_uring_register, EMFILE, EMFILE, "open files", "RLIMIT_NOFILE" },
 };
 static const struct refused *refusal;
 

@@ -280,7 +280,7 @@ GreenTest(sendto, refuses_what_cannot_be_reached)
     make_unix_pair(pair);
     cr_assert_eq(
         gring_sendto(udp, huge, sizeof huge, 0, (struct sockaddr *)&nowhere, sizeof nowhere), -1);
-    cr_assert_eq(errno, EMSGSIZE);
+    cr_expect_eq(errno, EMSGSIZE, "%m");
     cr_assert_eq(gring_sendto(udp, "x", 1, 0, NULL, 0), -1);
     cr_assert_eq(errno, EDESTADDRREQ);
     cr_assert_eq(gring_sendto(-1, "x", 1, 0, (struct sockaddr *)&nowhere, sizeof nowhere), -1);
@@ -431,9 +431,9 @@ GreenTest(recvmsg, refuses_what_is_invalid)
     cr_assert_eq(errno, EFAULT);
     message.msg_iovlen = 5000;
     cr_assert_eq(gring_recvmsg(pair[0], &message, 0), -1);
-    cr_assert_eq(errno, EMSGSIZE);
+    cr_expect_eq(errno, EMSGSIZE, "%m");
     cr_assert_eq(gring_sendmsg(pair[0], &message, 0), -1);
-    cr_assert_eq(errno, EMSGSIZE);
+    cr_expect_eq(errno, EMSGSIZE, "%m");
     close_both(pair);
 }
 
@@ -910,7 +910,7 @@ GreenTest(sendmmsg, tells_the_error_of_the_first_and_the_count_before_a_later_on
     cr_assert_eq(gring_sendmmsg(fd, messages, 3, 0), 1);
     cr_assert_eq(errno, ERRNO_BEFORE);
     cr_assert_eq(gring_sendmmsg(fd, messages + 1, 2, 0), -1);
-    cr_assert_eq(errno, EMSGSIZE);
+    cr_expect_eq(errno, EMSGSIZE, "%m");
     cr_assert_eq(gring_sendmmsg(fd, messages, 0, 0), 0);
     close(fd);
 }

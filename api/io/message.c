@@ -14,12 +14,18 @@
 
 /* ---- receiving ------------------------------------------------------------------------------- */
 
+/* Too many parts are EMSGSIZE to recvmsg(2) and sendmsg(2); to the ring of Linux 6.1 they are EINVAL. */
+static int result_of(int result, const struct msghdr *message)
+{
+    return result == -EINVAL && message->msg_iovlen > UIO_MAXIOV ? -EMSGSIZE : result;
+}
+
 static int receive_message(int fd, struct msghdr *message, int flags, const char *what)
 {
     struct op op;
 
     prep_recvmsg(&op, fd, message, flags);
-    return await(&op, what);
+    return result_of(await(&op, what), message);
 }
 
 ssize_t gring_recvmsg(int fd, struct msghdr *message, int flags)
@@ -116,7 +122,7 @@ static int send_some(int fd, const struct msghdr *message, int flags, const char
     if (!(flags & MSG_DONTWAIT) && !message->msg_controllen)
         flags |= MSG_WAITALL;
     prep_sendmsg(&op, fd, message, flags);
-    return await(&op, what);
+    return result_of(await(&op, what), message);
 }
 
 /* After a short send: all that was sent in the end. Reports are held. */

@@ -14,7 +14,7 @@
 
 /* ---- receiving ------------------------------------------------------------------------------- */
 
-/* Too many parts are EMSGSIZE to recvmsg(2) and sendmsg(2); to the ring of Linux 6.1 they are EINVAL. */
+/* Too many parts are EMSGSIZE to recvmsg(2) and sendmsg(2), and EINVAL to the ring of Linux 6.1. */
 static int result_of(int result, const struct msghdr *message)
 {
     return result == -EINVAL && message->msg_iovlen > UIO_MAXIOV ? -EMSGSIZE : result;

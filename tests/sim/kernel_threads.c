@@ -168,6 +168,15 @@ void threads_wake(const atomic_uint *word)
     }
 }
 
+const void *__real_sync_self(void);
+const void *__wrap_sync_self(void);
+
+/* The holder of a lock is one of these threads, which to the library are all the same one. */
+const void *__wrap_sync_self(void)
+{
+    return current ? current : __real_sync_self();
+}
+
 /* Whoever came is gone when the run is over: the end waits for visitors. */
 void threads_check_ended(void)
 {

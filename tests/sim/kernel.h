@@ -257,6 +257,9 @@ extern const char *const sometimes_names[SOMETIMES_COUNT];
 
 /* Allocations fail now and then. */
 bool memory_fails(void);
+/* A run begins. failing: 1 is the first allocation, which is refused; 0: none by its number. */
+void allocations_begin(uint64_t failing);
+uint64_t allocations_refused(void); /* since then */
 size_t memory_live_count(void);
 /* Those of sys_reserve that are there, zeroed; how many. */
 unsigned reservations_empty(void);

@@ -24,6 +24,25 @@ void __wrap_free(void *start);
 /* ---- the library's --------------------------------------------------------------------------- */
 
 static size_t live_count;
+static struct {
+    uint64_t asked, refused, failing; /* failing: the number of the one that is refused, or 0 */
+} allocations;
+
+void allocations_begin(uint64_t failing)
+{
+    allocations.asked = allocations.refused = 0;
+    allocations.failing = failing;
+}
+
+uint64_t allocations_refused(void)
+{
+    return allocations.refused;
+}
+
+uint64_t sim_allocation_count(void)
+{
+    return allocations.asked;
+}
 
 size_t memory_live_count(void)
 {
@@ -32,10 +51,15 @@ size_t memory_live_count(void)
 
 bool memory_fails(void)
 {
-    bool fails = !world.is_calm && sim_chance(world.mood.no_memory);
+    bool fails;
 
-    if (fails)
+    if (world.is_calm)
+        return false;
+    fails = ++allocations.asked == allocations.failing || sim_chance(world.mood.no_memory);
+    if (fails) {
+        allocations.refused++;
         sometimes(MEMORY_WAS_REFUSED);
+    }
     return fails;
 }
 

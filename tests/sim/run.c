@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 bool run_prints_trace;
+uint64_t run_failing_allocation;
 
 static struct {
     uint64_t seed, random, hash, event_count;
@@ -95,8 +96,11 @@ _Noreturn void sim_fail(const char *format, ...)
     va_start(args, format);
     vfprintf(stderr, format, args);
     va_end(args);
-    fprintf(stderr, "\nsim: replay with  sim --workload %s --seed %" PRIu64 " --trace\n",
+    fprintf(stderr, "\nsim: replay with  sim --workload %s --seed %" PRIu64,
             run.workload ? run.workload->name : "-", run.seed);
+    if (run_failing_allocation)
+        fprintf(stderr, " --allocation %" PRIu64, run_failing_allocation);
+    fprintf(stderr, " --trace\n");
     fflush(stderr);
     _exit(1);
 }
@@ -191,6 +195,11 @@ struct sim_workload *run_workload(const char *name)
     return workload;
 }
 
+struct sim_workload *run_all_workloads(void)
+{
+    return workloads;
+}
+
 void run_list_workloads(void)
 {
     for (struct sim_workload *workload = workloads; workload; workload = workload->next)
@@ -273,6 +282,24 @@ static unsigned draw_faults(unsigned bears)
     return faults;
 }
 
+/* Where memory is short: often one allocation fails and no other, early in the run. */
+static void draw_allocations(uint64_t seed, unsigned *faults, struct mood *mood)
+{
+    uint64_t failing;
+
+    run.random = seed ^ 0xa54ff53a5f1d36f1u; /* apart from all else that is drawn */
+    failing = sim_chance(250) ? sim_size(1000) : 0;
+    if (run_failing_allocation) {
+        *faults = SIM_NO_MEMORY;
+        failing = run_failing_allocation;
+    }
+    if (!(*faults & SIM_NO_MEMORY))
+        failing = 0;
+    if (failing)
+        mood->no_memory = 0;
+    allocations_begin(failing);
+}
+
 /* ---- a run ----------------------------------------------------------------------------------- */
 
 static void log_to_trace(int level, const char *text, void *unused)
@@ -303,6 +330,7 @@ static gring_config draw_config(void)
 static void begin(uint64_t seed, const struct sim_workload *workload)
 {
     struct mood mood;
+    uint64_t random;
     unsigned faults;
 
     run.seed = seed;
@@ -313,6 +341,9 @@ static void begin(uint64_t seed, const struct sim_workload *workload)
     run.random = seed ^ 0x6a09e667f3bcc909u; /* the same run, whoever chose the workload */
     faults = draw_faults(run.workload->bears);
     mood = draw_mood(faults);
+    random = run.random;
+    draw_allocations(seed, &faults, &mood);
+    run.random = random;
     arena_reset();
     world_begin(faults, &mood);
 }
@@ -343,6 +374,7 @@ struct run_result run_seed(uint64_t seed, const struct sim_workload *workload)
     return (struct run_result){ .workload = run.workload->name,
                                 .hash = run.hash,
                                 .event_count = run.event_count,
+                                .refused_count = allocations_refused(),
                                 .duration = world.now };
 }
 

@@ -1,10 +1,16 @@
 /*
  * The simulator's program.
  *
- *     sim --seed S [--workload NAME] [--trace]     one run; prints the hash of its trace
+ *     sim --seed S [--workload NAME] [--trace] [--allocation N]
+ *                                                  one run; prints the hash of its trace. The N-th
+ *                                                  allocation fails, and nothing else
  *     sim --seeds N | --seconds T [--from S] [--workload NAME]
  *     sim --regressions FILE                       every line: WORKLOAD SEED WHY
+ *     sim --allocations SEEDS                      each allocation of each short program fails in
+ *                                                  turn, with so many seeds
  *     sim --list                                   the workloads
+ *
+ * tests/sim/run builds it and runs it with such arguments: tests/sim/run --seeds 100000
  *
  * Seeds run in processes of a few hundred each, so that a crash or a hang names its seed. Some run
  * twice: the traces must be the same. Exit status 0, or 1 after a sentence, the seed and the
@@ -27,12 +33,12 @@ enum { BATCH_SEEDS = 200, HANG_SECONDS = 60, TWICE_EVERY = 16 };
 
 /* What the batch's process tells its parent. */
 static struct shared {
-    uint64_t seed, done_count, event_count;
+    uint64_t seed, allocation, done_count, event_count;
     uint64_t sometimes[SOMETIMES_COUNT];
 } * shared;
 
 static struct {
-    uint64_t seed, from, seed_count;
+    uint64_t seed, from, seed_count, allocation, allocation_seeds;
     double seconds;
     const struct sim_workload *workload;
     const char *regressions;
@@ -73,13 +79,16 @@ static bool report_end(int status)
         return WEXITSTATUS(status) == 0; /* it has said what is wrong */
     fprintf(stderr, "sim: seed %" PRIu64 " died of signal %d (%s)\n", shared->seed,
             WTERMSIG(status), strsignal(WTERMSIG(status)));
-    fprintf(stderr, "sim: replay with  sim %s%s --seed %" PRIu64 " --trace\n",
+    fprintf(stderr, "sim: replay with  sim %s%s --seed %" PRIu64,
             options.workload ? "--workload " : "", options.workload ? options.workload->name : "",
             shared->seed);
+    if (shared->allocation)
+        fprintf(stderr, " --allocation %" PRIu64, shared->allocation);
+    fprintf(stderr, " --trace\n");
     return false;
 }
 
-static bool fork_batch(uint64_t from, uint64_t count)
+static bool fork_and(void (*run)(uint64_t from, uint64_t count), uint64_t from, uint64_t count)
 {
     int status;
     pid_t pid;
@@ -87,11 +96,16 @@ static bool fork_batch(uint64_t from, uint64_t count)
     fflush(NULL);
     pid = fork();
     if (pid == 0) {
-        run_batch(from, count);
+        run(from, count);
         fflush(NULL);
         _exit(0);
     }
     return pid > 0 && waitpid(pid, &status, 0) == pid && report_end(status);
+}
+
+static bool fork_batch(uint64_t from, uint64_t count)
+{
+    return fork_and(run_batch, from, count);
 }
 
 static double real_seconds(void)
@@ -130,11 +144,44 @@ static int run_many(void)
     return passed ? 0 : 1;
 }
 
+/* The first allocation fails, the second …, until there are no more. */
+static void run_allocations(uint64_t from, uint64_t count)
+{
+    run_warm_up();
+    for (uint64_t seed = from; seed < from + count; seed++) {
+        shared->seed = seed;
+        for (run_failing_allocation = 1;; run_failing_allocation++) {
+            shared->allocation = run_failing_allocation;
+            alarm(HANG_SECONDS);
+            if (run_seed(seed, options.workload).refused_count == 0)
+                break;
+            shared->done_count++;
+        }
+    }
+}
+
+static int run_all_allocations(void)
+{
+    const struct sim_workload *only = options.workload;
+
+    for (struct sim_workload *each = run_all_workloads(); each; each = each->next) {
+        if (only ? each != only : !each->is_short)
+            continue;
+        options.workload = each;
+        shared->done_count = 0;
+        if (!fork_and(run_allocations, options.from, options.allocation_seeds))
+            return 1;
+        printf("sim: %s: %" PRIu64 " allocations failed\n", each->name, shared->done_count);
+    }
+    return 0;
+}
+
 static int run_one(uint64_t seed)
 {
     struct run_result result;
 
     run_warm_up();
+    run_failing_allocation = options.allocation;
     result = run_seed(seed, options.workload);
     printf("sim: seed %" PRIu64 ", workload %s: trace %016" PRIx64 ", %" PRIu64
            " events, %.6f s simulated\n",
@@ -169,8 +216,9 @@ static int run_regressions(void)
 
 static _Noreturn void usage(void)
 {
-    fprintf(stderr, "usage: sim --seed S | --seeds N | --seconds T | --regressions FILE | --list\n"
-                    "           [--from S] [--workload NAME] [--trace]\n");
+    fprintf(stderr, "usage: sim --seed S | --seeds N | --seconds T | --regressions FILE |\n"
+                    "           --allocations SEEDS | --list\n"
+                    "           [--from S] [--workload NAME] [--trace] [--allocation N]\n");
     exit(2);
 }
 
@@ -194,6 +242,10 @@ static void read_option(const char *name, const char *value)
         options.seed_count = strtoull(value, NULL, 0);
     } else if (strcmp(name, "--from") == 0) {
         options.from = strtoull(value, NULL, 0);
+    } else if (strcmp(name, "--allocation") == 0) {
+        options.allocation = strtoull(value, NULL, 0);
+    } else if (strcmp(name, "--allocations") == 0) {
+        options.allocation_seeds = strtoull(value, NULL, 0);
     } else if (strcmp(name, "--seconds") == 0) {
         options.seconds = strtod(value, NULL);
     } else if (strcmp(name, "--workload") == 0) {
@@ -219,7 +271,8 @@ static void read_options(int argc, char **argv)
         read_option(argv[index], argv[index + 1]);
         index++;
     }
-    if (!options.one_seed && !options.seed_count && options.seconds <= 0 && !options.regressions)
+    if (!options.one_seed && !options.seed_count && options.seconds <= 0 && !options.regressions &&
+        !options.allocation_seeds)
         usage();
 }
 
@@ -236,5 +289,7 @@ int main(int argc, char **argv)
     if (shared == MAP_FAILED)
         return 1;
     sometimes_counts = shared->sometimes;
+    if (options.allocation_seeds)
+        return run_all_allocations();
     return options.regressions ? run_regressions() : run_many();
 }

@@ -54,6 +54,7 @@ enum sim_fault {
 struct sim_workload {
     const char *name;
     unsigned bears; /* enum sim_fault, or-ed */
+    bool is_short;  /* each allocation of it is made to fail, one after the other */
     void (*body)(void);
     struct sim_workload *next;
 };
@@ -61,9 +62,15 @@ struct sim_workload {
 void sim_register(struct sim_workload *workload);
 
 #define SIM_WORKLOAD(workload_name, workload_bears)                                                \
+    SIM_WORKLOAD_(workload_name, workload_bears, false)
+/* A few dozen allocations at most. */
+#define SIM_SHORT_PROGRAM(workload_name) SIM_WORKLOAD_(workload_name, SIM_NO_MEMORY, true)
+
+#define SIM_WORKLOAD_(workload_name, workload_bears, workload_is_short)                            \
     static void workload_name##_body(void);                                                        \
     static struct sim_workload workload_name##_workload = { .name = #workload_name,                \
                                                             .bears = (workload_bears),             \
+                                                            .is_short = (workload_is_short),       \
                                                             .body = workload_name##_body };        \
     __attribute__((constructor)) static void workload_name##_register(void)                        \
     {                                                                                              \
@@ -116,6 +123,9 @@ void *sim_alloc(size_t bytes); /* zeroed; until the end of the run */
 /* The bytes of stream `stream` from place `place`; and how many agree with it. */
 void sim_fill(void *buf, size_t size, uint64_t stream, uint64_t place);
 size_t sim_matches(const void *buf, size_t size, uint64_t stream, uint64_t place);
+
+/* What was asked for in this run so far, by whomever: malloc's family, stacks, threads. */
+uint64_t sim_allocation_count(void);
 
 gring_ns sim_now(void); /* does not make time move, as gring_now does */
 

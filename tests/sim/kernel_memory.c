@@ -4,6 +4,7 @@
  */
 #include "tests/sim/kernel.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -63,6 +64,14 @@ bool memory_fails(void)
     return fails;
 }
 
+static bool malloc_fails(void)
+{
+    if (!memory_fails())
+        return false;
+    errno = ENOMEM;
+    return true;
+}
+
 static void *counted(void *start)
 {
     live_count += start != NULL;
@@ -71,24 +80,24 @@ static void *counted(void *start)
 
 void *__wrap_malloc(size_t size)
 {
-    return memory_fails() ? NULL : counted(__real_malloc(size));
+    return malloc_fails() ? NULL : counted(__real_malloc(size));
 }
 
 void *__wrap_calloc(size_t count, size_t size)
 {
-    return memory_fails() ? NULL : counted(__real_calloc(count, size));
+    return malloc_fails() ? NULL : counted(__real_calloc(count, size));
 }
 
 void *__wrap_aligned_alloc(size_t alignment, size_t size)
 {
-    return memory_fails() ? NULL : counted(__real_aligned_alloc(alignment, size));
+    return malloc_fails() ? NULL : counted(__real_aligned_alloc(alignment, size));
 }
 
 void *__wrap_realloc(void *old, size_t size)
 {
     void *start;
 
-    if (memory_fails())
+    if (malloc_fails())
         return NULL;
     start = __real_realloc(old, size);
     live_count += !old && start;

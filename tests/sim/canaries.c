@@ -4,6 +4,7 @@
  * where the linker puts these functions around the library's (--wrap), so that production code has
  * no trace of them. GRING_CANARY names the one that lives.
  */
+#include "api/sync/sync.h"
 #include "runtime/hub.h"
 #include "runtime/mailbox.h"
 #include "runtime/wait.h"
@@ -26,12 +27,16 @@ enum canary {
     CANCEL_FORGOTTEN,
     WITHDRAW_FORGETS,
     SHORT_WRITE,
-    KILL_IGNORED
+    KILL_IGNORED,
+    CLAIM_IGNORED,
+    OVERTAKEN,
+    WAKE_DROPPED
 };
 
 static const char *const names[] = {
-    "none",        "early_return",     "result_dropped",   "accept_leaked", "lost_wake",
-    "early_timer", "cancel_forgotten", "withdraw_forgets", "short_write",   "kill_ignored"
+    "none",          "early_return",     "result_dropped",   "accept_leaked", "lost_wake",
+    "early_timer",   "cancel_forgotten", "withdraw_forgets", "short_write",   "kill_ignored",
+    "claim_ignored", "overtaken",        "wake_dropped"
 };
 
 static enum canary alive;
@@ -110,6 +115,49 @@ void __wrap_wait_interrupt(struct wait *wait, int error)
 {
     if (!sings(KILL_IGNORED))
         __real_wait_interrupt(wait, error);
+}
+
+/* ---- serving --------------------------------------------------------------------------------- */
+
+struct waiter *__real_sync_serve_first(struct waiters *waiters, struct woken *woken);
+struct waiter *__wrap_sync_serve_first(struct waiters *waiters, struct woken *woken);
+void __real_sync_wake_all(struct waiter *first);
+void __wrap_sync_wake_all(struct waiter *first);
+
+/* Another of the same choose was served: both are. */
+static void reopen_claim(struct waiter *first)
+{
+    if (first->claim && atomic_load(&first->claim->winner) && sings(CLAIM_IGNORED))
+        atomic_store(&first->claim->winner, NULL);
+}
+
+/* The youngest comes before the oldest. */
+static void let_overtake(struct waiters *waiters)
+{
+    struct waiter *last = waiters->last;
+
+    if (!last->prev || !sings(OVERTAKEN))
+        return;
+    waiters->last = last->prev;
+    last->prev->next = NULL;
+    last->prev = NULL;
+    last->next = waiters->first;
+    waiters->first->prev = last;
+    waiters->first = last;
+}
+
+struct waiter *__wrap_sync_serve_first(struct waiters *waiters, struct woken *woken)
+{
+    reopen_claim(waiters->first);
+    let_overtake(waiters);
+    return __real_sync_serve_first(waiters, woken);
+}
+
+/* Served in a choose or at a shared object, and never told. */
+void __wrap_sync_wake_all(struct waiter *first)
+{
+    if (!first->claim || !sings(WAKE_DROPPED))
+        __real_sync_wake_all(first);
 }
 
 /* ---- sleeping -------------------------------------------------------------------------------- */

@@ -347,7 +347,7 @@ SIM_WORKLOAD(coroutines, SIM_NO_MEMORY)
         SIM_MUST(gring_key_create(&troupe->keys[index], destroy, 0) == 0);
     begin_owners();
     striker = troupe->owner_count && sim_chance(700) ? gring_spawn(strike, NULL) : NULL;
-    gring_sleep(sim_duration(GRING_SEC));
+    gring_sleep(sim_chance(500) ? GRING_SEC : sim_duration(GRING_SEC));
     if (striker) {
         gring_kill(striker);
         gring_join(striker, NULL);

@@ -394,7 +394,7 @@ SIM_WORKLOAD(locks, SIM_NO_MEMORY)
     open_room(&house->rooms[1], GRING_SHARED);
     begin_actors();
     striker = house->task_count && sim_chance(700) ? gring_spawn(strike, NULL) : NULL;
-    gring_sleep(sim_duration(GRING_SEC));
+    gring_sleep(sim_chance(500) ? GRING_SEC : sim_duration(GRING_SEC));
     if (striker) {
         gring_kill(striker);
         gring_join(striker, NULL);

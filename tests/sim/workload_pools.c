@@ -384,7 +384,7 @@ SIM_WORKLOAD(pools, SIM_NO_MEMORY)
     else {
         begin_users();
         striker = site->user_count && sim_chance(700) ? gring_spawn(strike, NULL) : NULL;
-        gring_sleep(sim_duration(GRING_SEC));
+        gring_sleep(sim_chance(500) ? GRING_SEC : sim_duration(GRING_SEC));
         if (striker) {
             gring_kill(striker);
             gring_join(striker, NULL);

@@ -155,6 +155,30 @@ SIM_SHORT_PROGRAM(short_locals)
         SIM_MUST(gring_key_delete(keys[index]) == 0);
 }
 
+static struct {
+    gring_hub *hub;
+    unsigned posted, called;
+    bool is_over;
+} * visit;
+
+static void visit_hub(void *unused)
+{
+    (void)unused;
+    visit->posted += went(gring_post(visit->hub, count, &visit->called));
+    end(gring_spawn_on(visit->hub, rest, NULL));
+    visit->is_over = true;
+}
+
+SIM_SHORT_PROGRAM(short_visit)
+{
+    visit = sim_alloc(sizeof *visit);
+    visit->hub = gring_hub_self();
+    sim_elsewhere(GRING_US, visit_hub, NULL);
+    while (!visit->is_over)
+        SIM_MUST(gring_sleep(GRING_MS) == 0);
+    SIM_MUST(visit->posted == visit->called);
+}
+
 /* ---- coroutines ------------------------------------------------------------------------------ */
 
 static void *answer(void *value)
@@ -405,6 +429,7 @@ static struct {
     gring_chan *chan;
     gring_task *task;
     gring_mutex mutex;
+    gring_rwlock rwlock;
     gring_sem sem;
     gring_event event;
 } * frugal;
@@ -425,6 +450,9 @@ static void use_locks(void)
     SIM_MUST(gring_mutex_lock(&frugal->mutex) == 0);
     SIM_MUST(gring_sleep(GRING_US) == 0);
     SIM_MUST(gring_mutex_unlock(&frugal->mutex) == 0);
+    SIM_MUST(gring_rwlock_wrlock(&frugal->rwlock) == 0);
+    SIM_MUST(gring_yield() == 0);
+    SIM_MUST(gring_rwlock_unlock(&frugal->rwlock) == 0);
     SIM_MUST(gring_sem_release(&frugal->sem) == 0);
     SIM_MUST(gring_sem_acquire(&frugal->sem) == 0);
 }

@@ -283,17 +283,15 @@ static unsigned draw_faults(unsigned bears)
 }
 
 /* Where memory is short: often one allocation fails and no other, early in the run. */
-static void draw_allocations(uint64_t seed, unsigned *faults, struct mood *mood)
+static void draw_allocations(uint64_t seed, unsigned faults, struct mood *mood)
 {
     uint64_t failing;
 
     run.random = seed ^ 0xa54ff53a5f1d36f1u; /* apart from all else that is drawn */
     failing = sim_chance(250) ? sim_size(1000) : 0;
-    if (run_failing_allocation) {
-        *faults = SIM_NO_MEMORY;
+    if (run_failing_allocation)
         failing = run_failing_allocation;
-    }
-    if (!(*faults & SIM_NO_MEMORY))
+    else if (!(faults & SIM_NO_MEMORY))
         failing = 0;
     if (failing)
         mood->no_memory = 0;
@@ -340,9 +338,11 @@ static void begin(uint64_t seed, const struct sim_workload *workload)
     run.workload = workload ? workload : any_workload();
     run.random = seed ^ 0x6a09e667f3bcc909u; /* the same run, whoever chose the workload */
     faults = draw_faults(run.workload->bears);
+    if (run_failing_allocation)
+        faults = SIM_NO_MEMORY;
     mood = draw_mood(faults);
     random = run.random;
-    draw_allocations(seed, &faults, &mood);
+    draw_allocations(seed, faults, &mood);
     run.random = random;
     arena_reset();
     world_begin(faults, &mood);

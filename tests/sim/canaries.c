@@ -153,10 +153,10 @@ struct waiter *__wrap_sync_serve_first(struct waiters *waiters, struct woken *wo
     return __real_sync_serve_first(waiters, woken);
 }
 
-/* Served in a choose or at a shared object, and never told. */
+/* Served, and never told. */
 void __wrap_sync_wake_all(struct waiter *first)
 {
-    if (!first->claim || !sings(WAKE_DROPPED))
+    if (!sings(WAKE_DROPPED))
         __real_sync_wake_all(first);
 }
 

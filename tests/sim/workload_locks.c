@@ -1,8 +1,9 @@
 /*
  * Critical sections: mutexes, rwlocks, semaphores, conditions and a wait group, local and shared,
  * by tasks that are killed, thrown at and timed out while they wait or hold, and by plain threads.
- * Who holds a mutex is alone and came in the order of asking; no writer has company; there are never
- * more units out than there are; whoever waits at a condition has a reason; all come to an end.
+ * Who holds a mutex is alone and came in the order of asking; no writer has company; there are
+ * never more units out than there are; whoever waits at a condition has a reason; all come to an
+ * end.
  */
 #include "tests/sim/sim.h"
 

@@ -1,8 +1,8 @@
 /*
  * Task pools, piles and mapped sources under fire: users spawn, map, take, resize and kill while
  * they are killed, thrown at and timed out; jobs fail, sleep, do IO and spawn into their own pool.
- * A job that was begun ends before its pool is gone; no more run at once than there ever were places
- * for; what comes out of a pile is in the order of going in, none twice and none missing.
+ * A job that was begun ends before its pool is gone; no more run at once than there ever were
+ * places for; what comes out of a pile is in the order of going in, none twice and none missing.
  */
 #include "tests/sim/sim.h"
 

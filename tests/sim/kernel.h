@@ -142,6 +142,7 @@ void file_resize(struct stored_file *file, size_t size);
 
 enum request_state {
     REQUEST_NEW,
+    REQUEST_HELD, /* linked to one that has not ended: no cancel finds it */
     REQUEST_WAITING,
     REQUEST_WOKEN,
     REQUEST_QUEUED,
@@ -156,7 +157,8 @@ struct io_request {
     const struct iovec *vector; /* what the SQE names, copied at submission */
     unsigned vector_count;
     struct object *object;
-    uint64_t number; /* of this request; an agenda's entry for another one is stale */
+    struct io_request *next; /* in its chain: HELD */
+    uint64_t number;         /* of this request; an agenda's entry for another one is stale */
     enum request_state state;
     size_t done; /* moved so far, where one request goes on after a part */
     int result;
@@ -175,17 +177,30 @@ struct operation {
 
 const struct operation *operation_of(const struct io_uring_sqe *sqe); /* NULL: unknown opcode */
 
-void request_submit(const struct io_uring_sqe *sqe);
+/* is_last: of what this enter takes; a chain that is open then ends here. */
+void request_submit(const struct io_uring_sqe *sqe, bool is_last);
 /* A completion of a request that goes on. */
 void request_post_more(struct io_request *request, int result, uint32_t flags);
 /* Its object may have changed: an attempt will follow if one is worth while. */
 void request_look(struct io_request *request);
 void request_end(struct io_request *request, int result);
+void request_free(struct io_request *request);
 size_t request_bytes(const struct io_request *request);
 void request_copy_in(const struct io_request *request, const void *bytes, size_t size,
                      size_t place);
 void request_copy_out(const struct io_request *request, void *bytes, size_t size, size_t place);
 unsigned request_count(void); /* in the kernel now */
+
+/* The first provided buffer becomes the request's, or -ENOBUFS; after the attempt, of which
+ * `result` came, it goes with the completion or back. */
+int buffer_select(struct io_request *request);
+void buffer_settle(struct io_request *request, int result);
+
+/* 0, or why this socket cannot send without a copy now. */
+int zero_copy_refuses(const struct io_request *request);
+/* Does a notification follow its completion? If so, it is lent until that. */
+bool zero_copy_notifies(const struct io_request *request);
+void zero_copy_lend(struct io_request *request);
 
 void ring_post(uint64_t user_data, int result, uint32_t flags);
 
@@ -248,6 +263,12 @@ enum sometimes {
     THREAD_CAME_BETWEEN,
     MAIL_WAS_SIGNALLED,
     TIME_LEAPT,
+    BUFFERS_RAN_OUT,
+    BUFFER_CAME_WITHOUT_DATA,
+    ZERO_COPY_WAS_REFUSED,
+    NOTIFICATION_WAS_LATE,
+    CHAIN_WAS_CUT,
+    LINK_BROKE,
     SOMETIMES_COUNT
 };
 

@@ -136,7 +136,7 @@ static int send_out(struct io_request *request, bool all)
     return (int)request->done;
 }
 
-static int attempt_recv(struct io_request *request)
+static int receive_from_socket(struct io_request *request)
 {
     unsigned flags = request->sqe.msg_flags;
     int result;
@@ -149,6 +149,20 @@ static int attempt_recv(struct io_request *request)
     return result;
 }
 
+static int attempt_recv(struct io_request *request)
+{
+    int result;
+
+    if (!(request->sqe.flags & IOSQE_BUFFER_SELECT))
+        return receive_from_socket(request);
+    result = buffer_select(request);
+    if (result < 0)
+        return result;
+    result = receive_from_socket(request);
+    buffer_settle(request, result);
+    return result;
+}
+
 static int attempt_send(struct io_request *request)
 {
     unsigned flags = request->sqe.msg_flags;
@@ -158,6 +172,13 @@ static int attempt_send(struct io_request *request)
         return -ENOTSOCK;
     result = send_out(request, flags & MSG_WAITALL && !(flags & MSG_DONTWAIT));
     return result == WOULD_BLOCK && must_not_wait(request) ? -EAGAIN : result;
+}
+
+static int attempt_send_zc(struct io_request *request)
+{
+    int error = request->done ? 0 : zero_copy_refuses(request);
+
+    return error < 0 ? error : attempt_send(request);
 }
 
 /* ---- files ----------------------------------------------------------------------------------- */
@@ -404,6 +425,7 @@ static const struct operation operations[] = {
     [IORING_OP_OPENAT] = { "openat", attempt_open, 0, false, false, true },
     [IORING_OP_RECV] = { "recv", attempt_recv, POLLIN, true, true, false },
     [IORING_OP_SEND] = { "send", attempt_send, POLLOUT, true, true, false },
+    [IORING_OP_SEND_ZC] = { "send_zc", attempt_send_zc, POLLOUT, true, true, false },
     [IORING_OP_ACCEPT] = { "accept", attempt_accept, POLLIN, true, true, false },
     [IORING_OP_CONNECT] = { "connect", attempt_connect, POLLOUT, true, false, false },
     [IORING_OP_POLL_ADD] = { "poll", attempt_poll, 0, true, false, false },

@@ -24,7 +24,7 @@ static struct io_request *request_new(const struct io_uring_sqe *sqe)
     return request;
 }
 
-static void request_free(struct io_request *request)
+void request_free(struct io_request *request)
 {
     list_unlink(&request->all_link);
     if (request->object)
@@ -118,6 +118,60 @@ static void scribble(struct io_request *request)
         request_copy_in(request, garbage, size < sizeof garbage ? size : sizeof garbage, 0);
 }
 
+/* ---- chains ---------------------------------------------------------------------------------- */
+
+/* A short transfer breaks it too, if a whole one was asked for: see io_uring_enter(2). */
+static bool breaks_chain(const struct io_request *request)
+{
+    size_t wanted = request_bytes(request);
+
+    if (request->result < 0)
+        return true;
+    switch (request->sqe.opcode) {
+    case IORING_OP_READ:
+    case IORING_OP_READV:
+    case IORING_OP_WRITE:
+    case IORING_OP_WRITEV:
+        return (size_t)request->result < wanted;
+    case IORING_OP_RECV:
+    case IORING_OP_SEND:
+    case IORING_OP_SEND_ZC:
+        return request->sqe.msg_flags & MSG_WAITALL && (size_t)request->result < wanted;
+    default:
+        return false;
+    }
+}
+
+static void start(struct io_request *request);
+static void complete(struct io_request *request);
+
+/* The one behind it begins, or ends unbegun, and that in turn ends what is behind it. */
+static void go_on(struct io_request *request)
+{
+    struct io_request *next = request->next;
+
+    if (!next)
+        return;
+    if (!breaks_chain(request) || request->sqe.flags & IOSQE_IO_HARDLINK) {
+        start(next);
+        return;
+    }
+    sometimes(LINK_BROKE);
+    next->result = -ECANCELED;
+    next->sqe.flags &= (uint8_t)~IOSQE_IO_HARDLINK;
+    complete(next);
+}
+
+static void complete_twice(struct io_request *request)
+{
+    ring_post(request->sqe.user_data, request->result, request->cqe_flags | IORING_CQE_F_MORE);
+    go_on(request);
+    if (request->object)
+        object_drop(request->object);
+    request->object = NULL;
+    zero_copy_lend(request);
+}
+
 static void complete(struct io_request *request)
 {
     sim_note("complete", (int64_t)request->number, request->result, request->sqe.opcode);
@@ -126,7 +180,12 @@ static void complete(struct io_request *request)
         sometimes(COMPLETION_SAID_EAGAIN);
     if (request->result == -EINTR)
         sometimes(COMPLETION_SAID_EINTR);
+    if (zero_copy_notifies(request)) {
+        complete_twice(request);
+        return;
+    }
     ring_post(request->sqe.user_data, request->result, request->cqe_flags);
+    go_on(request);
     request_free(request);
 }
 
@@ -277,7 +336,8 @@ static struct io_request *find(uint64_t user_data)
     for (struct list *link = world.requests.next; link != &world.requests; link = link->next) {
         struct io_request *request = CONTAINER_OF(link, struct io_request, all_link);
 
-        if (request->sqe.user_data == user_data && request->sqe.opcode != IORING_OP_ASYNC_CANCEL)
+        if (request->sqe.user_data == user_data && request->state != REQUEST_HELD &&
+            request->sqe.opcode != IORING_OP_ASYNC_CANCEL)
             return request;
     }
     return NULL;
@@ -347,18 +407,45 @@ static void begin(struct io_request *request, const struct operation *operation)
         attempt(request);
 }
 
-void request_submit(const struct io_uring_sqe *sqe)
+static void start(struct io_request *request)
 {
-    struct io_request *request = request_new(sqe);
-    const struct operation *operation = operation_of(sqe);
+    const struct operation *operation = operation_of(&request->sqe);
 
-    sim_note("submit", (int64_t)request->number, sqe->opcode, sqe->fd);
-    if (sqe->opcode == IORING_OP_ASYNC_CANCEL) {
+    request->state = REQUEST_NEW;
+    if (request->sqe.opcode == IORING_OP_ASYNC_CANCEL) {
         submit_cancel(request);
         return;
     }
     if (!operation)
-        sim_fail("opcode %u is not simulated: see kernel_ops.c", sqe->opcode);
-    take_vector(request);
+        sim_fail("opcode %u is not simulated: see kernel_ops.c", request->sqe.opcode);
     begin(request, operation);
+}
+
+static bool is_linked(const struct io_uring_sqe *sqe)
+{
+    return sqe->flags & (IOSQE_IO_LINK | IOSQE_IO_HARDLINK);
+}
+
+/* A chain begins when all of it is here, or the end of the submission has cut it. */
+void request_submit(const struct io_uring_sqe *sqe, bool is_last)
+{
+    static struct io_request *first, *last; /* of the chain that is open */
+    struct io_request *request = request_new(sqe), *whole;
+
+    sim_note("submit", (int64_t)request->number, sqe->opcode, sqe->fd);
+    take_vector(request);
+    if (first) {
+        request->state = REQUEST_HELD;
+        last->next = request;
+    } else {
+        first = request;
+    }
+    last = request;
+    if (is_linked(sqe) && !is_last)
+        return;
+    if (is_linked(sqe))
+        sometimes(CHAIN_WAS_CUT);
+    whole = first;
+    first = NULL;
+    start(whole);
 }

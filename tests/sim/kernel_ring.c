@@ -94,7 +94,7 @@ static unsigned take_submissions(void)
     if (count < queues.sq_count)
         sometimes(PART_WAS_SUBMITTED);
     for (unsigned index = 0; index < count; index++)
-        request_submit(&queues.sq[index]);
+        request_submit(&queues.sq[index], index + 1 == count);
     queues.sq_count -= count;
     memmove(queues.sq, queues.sq + count, queues.sq_count * sizeof *queues.sq);
     return count;

@@ -319,6 +319,8 @@ static gring_config draw_config(void)
     gring_config config = GRING_CONFIG_INIT;
 
     config.ring_entries = 1u << sim_below(9);
+    if (config.ring_entries > world.mood.sq_room)
+        config.ring_entries = world.mood.sq_room; /* a kernel gives no less than was asked for */
     config.flags = GRING_RUN_NO_SIGSEGV | (sim_chance(500) ? GRING_RUN_SHUFFLE : 0) |
                    (sim_chance(200) ? GRING_RUN_DRAIN : 0);
     config.seed = sim_random();

@@ -27,6 +27,12 @@ const char *const sometimes_names[SOMETIMES_COUNT] = {
     [THREAD_CAME_BETWEEN] = "a thread came between two steps",
     [MAIL_WAS_SIGNALLED] = "mail was signalled",
     [TIME_LEAPT] = "time leapt",
+    [BUFFERS_RAN_OUT] = "the provided buffers ran out",
+    [BUFFER_CAME_WITHOUT_DATA] = "a provided buffer came without data",
+    [ZERO_COPY_WAS_REFUSED] = "a zero-copy send was refused",
+    [NOTIFICATION_WAS_LATE] = "a notification was late",
+    [CHAIN_WAS_CUT] = "a chain was cut by a partial submit",
+    [LINK_BROKE] = "a link broke",
 };
 
 void sometimes(enum sometimes what)

@@ -13,10 +13,11 @@ static bool kernel_can(void)
 }
 
 /* EOPNOTSUPP: not on this kind of socket; ENOMEM: RLIMIT_MEMLOCK, against which the pages count;
- * EAGAIN, unasked: an attempt that ended with a notification, which is not asked again as it is. */
+ * EINTR, and EAGAIN unasked: an attempt that ended with a notification, which the op layer does not
+ * ask again as it is. */
 static bool needs_a_copy(int result, int flags)
 {
-    return result == -EOPNOTSUPP || result == -ENOMEM ||
+    return result == -EOPNOTSUPP || result == -ENOMEM || result == -EINTR ||
            (result == -EAGAIN && !(flags & MSG_DONTWAIT));
 }
 

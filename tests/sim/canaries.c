@@ -10,6 +10,7 @@
 #include "runtime/wait.h"
 #include "runtime/wheel.h"
 #include "tests/sim/sim.h"
+#include "uring/buffers.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -30,13 +31,19 @@ enum canary {
     KILL_IGNORED,
     CLAIM_IGNORED,
     OVERTAKEN,
-    WAKE_DROPPED
+    WAKE_DROPPED,
+    BUFFER_TWICE,
+    BUFFER_LOST,
+    ZERO_COPY_EARLY,
+    CHAIN_CUT
 };
 
 static const char *const names[] = {
-    "none",          "early_return",     "result_dropped",   "accept_leaked", "lost_wake",
-    "early_timer",   "cancel_forgotten", "withdraw_forgets", "short_write",   "kill_ignored",
-    "claim_ignored", "overtaken",        "wake_dropped"
+    "none",         "early_return", "result_dropped",   "accept_leaked",
+    "lost_wake",    "early_timer",  "cancel_forgotten", "withdraw_forgets",
+    "short_write",  "kill_ignored", "claim_ignored",    "overtaken",
+    "wake_dropped", "buffer_twice", "buffer_lost",      "zero_copy_early",
+    "chain_cut"
 };
 
 static enum canary alive;
@@ -192,12 +199,63 @@ unsigned __real_ring_reap(struct ring *ring, struct io_uring_cqe *cqes, unsigned
 unsigned __wrap_ring_reap(struct ring *ring, struct io_uring_cqe *cqes, unsigned max);
 
 /* "Found nothing" is taken for "was told": bit 0 of user_data marks the answer to a cancel. */
+static void forget_cancels(struct io_uring_cqe *cqes, unsigned count)
+{
+    for (unsigned index = 0; index < count; index++)
+        if (cqes[index].user_data & 1 && cqes[index].res == -ENOENT)
+            cqes[index].res = -EALREADY;
+}
+
+/* A zero-copy send is done with its result; nobody waits for the notification. */
+static unsigned hide_notifications(struct io_uring_cqe *cqes, unsigned count)
+{
+    unsigned kept = 0;
+
+    for (unsigned index = 0; index < count; index++) {
+        if (cqes[index].flags & IORING_CQE_F_NOTIF)
+            continue;
+        cqes[kept] = cqes[index];
+        cqes[kept++].flags &= ~IORING_CQE_F_MORE;
+    }
+    return kept;
+}
+
 unsigned __wrap_ring_reap(struct ring *ring, struct io_uring_cqe *cqes, unsigned max)
 {
     unsigned count = __real_ring_reap(ring, cqes, max);
 
-    for (unsigned index = 0; index < count; index++)
-        if (cqes[index].user_data & 1 && cqes[index].res == -ENOENT && alive == CANCEL_FORGOTTEN)
-            cqes[index].res = -EALREADY;
-    return count;
+    if (alive == CANCEL_FORGOTTEN)
+        forget_cancels(cqes, count);
+    return alive == ZERO_COPY_EARLY ? hide_notifications(cqes, count) : count;
+}
+
+/* ---- chains ---------------------------------------------------------------------------------- */
+
+struct io_uring_sqe *__real_ring_unsubmitted_at(struct ring *ring, unsigned index);
+struct io_uring_sqe *__wrap_ring_unsubmitted_at(struct ring *ring, unsigned index);
+
+/* What is left of a chain in the SQ is run, whatever became of its beginning. */
+struct io_uring_sqe *__wrap_ring_unsubmitted_at(struct ring *ring, unsigned index)
+{
+    return alive == CHAIN_CUT ? NULL : __real_ring_unsubmitted_at(ring, index);
+}
+
+/* ---- buffers --------------------------------------------------------------------------------- */
+
+void __real_provided_add(struct provided *provided, void *start, unsigned size, uint16_t id);
+void __wrap_provided_add(struct provided *provided, void *start, unsigned size, uint16_t id);
+void __real_buffers_return(struct buffers *buffers, unsigned index);
+void __wrap_buffers_return(struct buffers *buffers, unsigned index);
+
+void __wrap_provided_add(struct provided *provided, void *start, unsigned size, uint16_t id)
+{
+    __real_provided_add(provided, start, size, id);
+    if (sings(BUFFER_TWICE))
+        __real_provided_add(provided, start, size, id);
+}
+
+void __wrap_buffers_return(struct buffers *buffers, unsigned index)
+{
+    if (!sings(BUFFER_LOST))
+        __real_buffers_return(buffers, index);
 }

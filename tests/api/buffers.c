@@ -753,3 +753,26 @@ PoolTest(many_connections_share_three_buffers)
     cr_assert_eq(stats().buffers_lent, 0);
     cr_assert_gt(stats().buffer_waits, 0);
 }
+
+/* ---- numbers that are used again ------------------------------------------------------------- */
+
+enum { CLOSES = 300 };
+
+PoolTest(a_number_that_was_closed_hundreds_of_times_receives)
+{
+    gring_buf buf;
+    int ends[2];
+
+    for (int round = 0; round < CLOSES; round++) {
+        cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+        cr_assert_eq(gring_close(ends[0]), 0);
+        cr_assert_eq(gring_close(ends[1]), 0);
+    }
+    cr_assert_eq(gring_buf_config(64, 1), 0);
+    cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    cr_assert_eq(gring_send(ends[1], "x", 1, 0), 1);
+    cr_assert_eq(gring_recv_buf(ends[0], &buf, 0), 1, "%m");
+    gring_buf_release(&buf);
+    gring_close(ends[0]);
+    gring_close(ends[1]);
+}

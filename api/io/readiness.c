@@ -115,7 +115,9 @@ static void came(struct op *op)
 
     if ((op->result > 0 || never_comes(ready)) && ready->error == 0) {
         op->result = never_comes(ready) ? 0 : events_there(ready);
-        if (op->result == 0 && !op->cancel_asked) {
+        if (op->result == 0 && op->closed)
+            op->result = -EBADF; /* asked to end in the moment in which it came */
+        else if (op->result == 0 && !op->cancel_asked) {
             ready->error = watch_on(ready);
             if (ready->error == 0)
                 return;

@@ -1,12 +1,8 @@
-/*
- * Task pools: a semaphore of places, a list of who has one; see pool.h.
- *
- * Shrinking takes the free places away at once. What is missing then is a debt: places that are
- * given back pay it before anybody gets one.
- */
+/* Task pools: places, and a list of who has one; see pool.h. */
 #include "api/task/pool.h"
 
 #include "api/result.h"
+#include "api/task/places.h"
 #include "base/check.h"
 #include "runtime/frame.h"
 #include "runtime/hub.h"
@@ -19,8 +15,8 @@
 
 struct gring_pool {
     struct list members;
-    size_t size, running, waiting, debt;
-    gring_sem places;
+    size_t running;
+    struct places places;
     gring_wg members_left; /* to wait for their end */
 };
 
@@ -34,40 +30,17 @@ gring_pool *gring_pool_new(size_t size)
     if (!pool)
         return api_null(-ENOMEM);
     list_init(&pool->members);
-    pool->size = size;
-    gring_sem_init(&pool->places, (unsigned)size, 0, 0);
+    places_init(&pool->places, size);
     return pool;
 }
 
 /* ---- places ---------------------------------------------------------------------------------- */
 
-static int wait_for_place(gring_pool *pool)
-{
-    int result;
-
-    pool->waiting++;
-    result = gring_sem_acquire(&pool->places);
-    pool->waiting--;
-    return result < 0 ? -errno : 0;
-}
-
-static void return_place(gring_pool *pool)
-{
-    if (pool->debt)
-        pool->debt--;
-    else
-        gring_sem_release(&pool->places);
-}
-
 int gring_pool_resize(gring_pool *pool, size_t size)
 {
-    if (size > INT_MAX)
-        return (int)api_result(-EINVAL);
-    for (; pool->size < size; pool->size++)
-        return_place(pool);
-    for (; pool->size > size; pool->size--)
-        if (gring_sem_tryacquire(&pool->places) < 0)
-            pool->debt++;
+    if (!hub_self() || size > INT_MAX)
+        return (int)api_result(hub_self() ? -EINVAL : runtime_no_hub());
+    places_resize(&pool->places, size);
     return 0;
 }
 
@@ -83,7 +56,7 @@ static void member_ended(struct end_waiter *waiter)
     if (member->on_end)
         member->on_end(member);
     free(member);
-    return_place(pool);
+    places_return(&pool->places);
     gring_wg_done(&pool->members_left);
 }
 
@@ -188,16 +161,16 @@ int pool_spawn(gring_pool *pool, gring_fn fn, void *arg, const struct pool_membe
     error = wait_permitted(wait_task());
     if (error < 0)
         return error;
-    if (gring_sem_tryacquire(&pool->places) < 0) {
+    if (!places_try(&pool->places)) {
         if (own_member(pool))
             return run_here(fn, arg, like, task);
-        error = wait_for_place(pool);
+        error = places_wait(&pool->places);
     }
     if (error < 0)
         return error;
     error = start(pool, fn, arg, like, task);
     if (error < 0)
-        return_place(pool);
+        places_return(&pool->places);
     return error;
 }
 
@@ -223,7 +196,7 @@ int gring_pool_spawn_n(gring_pool *pool, gring_fn fn, void *arg)
 
 size_t pool_size(const gring_pool *pool)
 {
-    return pool->size;
+    return pool->places.size;
 }
 
 size_t gring_pool_running(const gring_pool *pool)
@@ -233,14 +206,12 @@ size_t gring_pool_running(const gring_pool *pool)
 
 long gring_pool_free_slots(const gring_pool *pool)
 {
-    int balance = gring_sem_balance(&pool->places);
-
-    return (balance > 0 ? balance : 0) - (long)pool->debt;
+    return places_free(&pool->places);
 }
 
 size_t gring_pool_waiting(const gring_pool *pool)
 {
-    return pool->waiting;
+    return pool->places.waiting;
 }
 
 int gring_pool_waitall(gring_pool *pool)
@@ -279,7 +250,7 @@ void gring_pool_free(gring_pool *pool)
 {
     if (!pool)
         return;
-    CHECK_SAY(!pool->waiting, "gring_pool_free, but somebody waits in gring_pool_spawn");
+    CHECK_SAY(!pool->places.waiting, "gring_pool_free, but somebody waits in gring_pool_spawn");
     if (pool->running) {
         CHECK_SAY(!own_member(pool), "gring_pool_free was called by one of the pool's own tasks");
         pool_kill(pool, NULL);

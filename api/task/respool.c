@@ -6,13 +6,13 @@
  *
  * A semaphore counts the rights that are free. Who holds one takes an idle resource or makes a
  * new one, so making never happens while an idle one lies there for the first in the queue, and a
- * failure to make one just gives the right back. Shrinking takes free rights away; what is
- * missing then is a debt, paid by rights that come back.
+ * failure to make one just gives the right back.
  *
  * Ages are looked at by a task of the pool's own, started by a timer when the first idle one is
  * due: destroying may park.
  */
 #include "api/result.h"
+#include "api/task/places.h"
 #include "base/check.h"
 #include "base/list.h"
 #include "runtime/hub.h"
@@ -34,8 +34,7 @@ struct resource {
 
 struct gring_respool {
     gring_respool_opts opts;
-    gring_sem rights;
-    size_t max, debt, waiting;
+    struct places rights;
     struct list idle, out; /* records; the idle ones by the time they were put back */
     size_t idle_count, out_count;
     gring_timer due;
@@ -64,10 +63,9 @@ gring_respool *gring_respool_new(const gring_respool_opts *given)
     if (!pool)
         return api_null(error < 0 ? error : -ENOMEM);
     pool->opts = opts;
-    pool->max = opts.max;
     list_init(&pool->idle);
     list_init(&pool->out);
-    gring_sem_init(&pool->rights, (unsigned)opts.max, 0, 0);
+    places_init(&pool->rights, opts.max);
     return pool;
 }
 
@@ -104,7 +102,7 @@ int gring_respool_free(gring_respool *pool)
 {
     if (!pool)
         return 0;
-    if (pool->out_count || pool->waiting)
+    if (pool->out_count || pool->rights.waiting)
         return (int)api_result(-EBUSY);
     pool->opts.max_idle = pool->opts.max_age = 0; /* nobody starts the timer again */
     gring_timer_stop(&pool->due);
@@ -119,34 +117,16 @@ int gring_respool_free(gring_respool *pool)
 
 /* ---- rights ---------------------------------------------------------------------------------- */
 
-static int take_right(gring_respool *pool)
-{
-    int result;
-
-    pool->waiting++;
-    result = gring_sem_acquire(&pool->rights);
-    pool->waiting--;
-    return result < 0 ? -errno : 0;
-}
-
-static void return_right(gring_respool *pool)
-{
-    if (pool->debt)
-        pool->debt--;
-    else
-        gring_sem_release(&pool->rights);
-}
-
 long gring_respool_avail(const gring_respool *pool)
 {
-    int balance = gring_sem_balance(&pool->rights);
+    long count = places_free(&pool->rights);
 
-    return balance > 0 ? balance : 0;
+    return count > 0 ? count : 0;
 }
 
 size_t gring_respool_waiting(const gring_respool *pool)
 {
-    return pool->waiting;
+    return pool->rights.waiting;
 }
 
 int gring_respool_resize(gring_respool *pool, size_t max)
@@ -155,12 +135,8 @@ int gring_respool_resize(gring_respool *pool, size_t max)
         return (int)api_result(runtime_no_hub());
     if (!max || max > INT_MAX || max < pool->opts.min)
         return (int)api_result(-EINVAL);
-    for (; pool->max < max; pool->max++)
-        return_right(pool);
-    for (; pool->max > max; pool->max--)
-        if (gring_sem_tryacquire(&pool->rights) < 0)
-            pool->debt++;
-    while (!list_empty(&pool->idle) && pool->idle_count + pool->out_count > pool->max)
+    places_resize(&pool->rights, max);
+    while (!list_empty(&pool->idle) && pool->idle_count + pool->out_count > max)
         destroy(pool, take_idle(pool, pool->idle.next));
     return 0;
 }
@@ -300,7 +276,7 @@ static int take_or_make(gring_respool *pool, struct resource **result)
 int gring_respool_get(gring_respool *pool, void **it)
 {
     struct resource *resource;
-    int error = hub_self() ? take_right(pool) : runtime_no_hub();
+    int error = hub_self() ? places_wait(&pool->rights) : runtime_no_hub();
 
     if (error < 0)
         return (int)api_result(error);
@@ -308,7 +284,7 @@ int gring_respool_get(gring_respool *pool, void **it)
     error = take_or_make(pool, &resource);
     if (error < 0) {
         pool->out_count--;
-        return_right(pool);
+        places_return(&pool->rights);
         return (int)api_result(error);
     }
     list_push_back(&pool->out, &resource->link);
@@ -331,7 +307,8 @@ static bool is_usable(gring_respool *pool, const struct resource *resource)
 {
     int verdict = 0;
 
-    if (pool->debt || pool->opts.max_idle < 0 || end_of_life(pool, resource) <= gring_loop_now())
+    if (pool->rights.debt || pool->opts.max_idle < 0 ||
+        end_of_life(pool, resource) <= gring_loop_now())
         return false;
     gring_shield_enter();
     if (pool->opts.check)
@@ -363,6 +340,6 @@ int gring_respool_put(gring_respool *pool, void *it, bool broken)
     pool->out_count--;
     if (usable)
         make_idle(pool, resource);
-    return_right(pool);
+    places_return(&pool->rights);
     return 0;
 }

@@ -135,36 +135,6 @@ PoolTest(data_is_lent_until_it_is_released)
     cr_assert_null(receivers[0].buf.data);
 }
 
-/* More often than a byte can count. */
-PoolTest(a_number_that_was_closed_many_times_still_waits_for_a_buffer)
-{
-    int ends[2], reused;
-
-    cr_assert_eq(gring_buf_config(16, 1), 0);
-    open_pairs(1);
-    make_unix_pair(ends);
-    reused = ends[0];
-    for (int round = 0; round < 300; round++) {
-        cr_assert_eq(gring_close(reused), 0);
-        cr_assert_eq(dup2(ends[1], reused), reused);
-    }
-    close(reused);
-    close(ends[1]);
-    make_unix_pair(ends);
-    cr_assert_eq(ends[0], reused);
-    tell(0, "lent");
-    receive(&receivers[0]);
-    expect_got(0, "lent");
-    receivers[1].fd = ends[0];
-    receivers[1].peer = ends[1];
-    start(1);
-    tell(1, "later");
-    expect_waits(1);
-    release(0);
-    expect_got(1, "later");
-    release(1);
-}
-
 PoolTest(the_end_is_0_and_holds_nothing)
 {
     open_pairs(1);
@@ -752,27 +722,4 @@ PoolTest(many_connections_share_three_buffers)
     cr_assert_eq(gring_waitall(tasks, 2 * ECHOERS), 0);
     cr_assert_eq(stats().buffers_lent, 0);
     cr_assert_gt(stats().buffer_waits, 0);
-}
-
-/* ---- numbers that are used again ------------------------------------------------------------- */
-
-enum { CLOSES = 300 };
-
-PoolTest(a_number_that_was_closed_hundreds_of_times_receives)
-{
-    gring_buf buf;
-    int ends[2];
-
-    for (int round = 0; round < CLOSES; round++) {
-        cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
-        cr_assert_eq(gring_close(ends[0]), 0);
-        cr_assert_eq(gring_close(ends[1]), 0);
-    }
-    cr_assert_eq(gring_buf_config(64, 1), 0);
-    cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
-    cr_assert_eq(gring_send(ends[1], "x", 1, 0), 1);
-    cr_assert_eq(gring_recv_buf(ends[0], &buf, 0), 1, "%m");
-    gring_buf_release(&buf);
-    gring_close(ends[0]);
-    gring_close(ends[1]);
 }

@@ -1,7 +1,7 @@
 /*
  * P12: random reads of 4 KiB, from the page cache and past it (O_DIRECT), against a pread loop,
- * threads, a raw ring and fio in the same run. Processor time of the whole process for each read, the
- * kernel's workers included.
+ * threads, a raw ring and fio in the same run. Processor time of the whole process for each read,
+ * the kernel's workers included.
  *
  *     file_read [FOLDER]     makes a file of 256 MiB in the folder, without a name; default: here
  */

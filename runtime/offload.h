@@ -1,6 +1,6 @@
 /*
- * Threads for what cannot be asked of the kernel without blocking: name look-ups, opening what waits
- * (a FIFO), and calls on files that have no opcode.
+ * Threads for what cannot be asked of the kernel without blocking: name look-ups, opening what
+ * waits (a FIFO), and calls on files that have no opcode.
  *
  *    hub: offload_start ──► queue ──► thread: job->run ──► mail ──► hub: job->on_done
  *                                         └── abandoned meanwhile ──► thread: job->discard
@@ -46,8 +46,8 @@ struct offload_job {
 /* On the hub's thread. -EAGAIN: not even one thread could be made; nothing was begun. */
 int offload_start(struct gring_hub *hub, struct offload_job *job, enum offload_class class_index);
 
-/* On the hub's thread. True: it had not begun, and is the caller's again; neither on_done nor discard
- * will come. False: it has begun, on_done follows. */
+/* On the hub's thread. True: it had not begun, and is the caller's again; neither on_done nor
+ * discard will come. False: it has begun, on_done follows. */
 bool offload_take_back(struct offload_job *job);
 
 /* On the hub's thread: nobody waits for it any more; on_done will not come, discard will. */

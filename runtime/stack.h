@@ -83,7 +83,8 @@ void stack_return(struct coro *coro);
 /* Bytes a task may use of this pool's stacks. */
 size_t stack_usable_bytes(const struct stack_pool *pool);
 
-/* Does the address lie on this coro's stack? Never on a thread's own, whose bounds we do not know. */
+/* Does the address lie on this coro's stack? Never on a thread's own, whose bounds we do not
+ * know. */
 static inline bool stack_contains(const struct coro *coro, const void *address)
 {
     return coro->top && (size_t)(coro->top - (const char *)address) < coro->pool->slot_bytes;

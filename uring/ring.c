@@ -140,7 +140,8 @@ static void choose_enter_flags(struct ring *ring)
         ring->enter_flags |= IORING_ENTER_REGISTERED_RING;
 }
 
-/* A filter may allow the set-up and yet refuse the other two calls; better said now than met later. */
+/* A filter may allow the set-up and yet refuse the other two calls; better said now than met
+ * later. */
 static int try_other_calls(struct ring *ring)
 {
     int error = io_uring_enter((unsigned)ring->uring.ring_fd, 0, 0, 0, NULL);

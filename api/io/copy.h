@@ -1,6 +1,6 @@
 /*
- * Moving bytes between two files by a thread of ours, in slices: between two of them the task can be
- * interrupted, and says then how far it came.
+ * Moving bytes between two files by a thread of ours, in slices: between two of them the task can
+ * be interrupted, and says then how far it came.
  */
 #ifndef GRING_API_IO_COPY_H
 #define GRING_API_IO_COPY_H

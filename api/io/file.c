@@ -133,8 +133,8 @@ ssize_t gring_writev(int fd, const struct iovec *iov, int count)
                       : writev(fd, iov, count);
 }
 
-/* With RWF_NOWAIT the ring says EAGAIN at once. So would the system calls, but with O_DIRECT they wait
- * for the device. */
+/* With RWF_NOWAIT the ring says EAGAIN at once. So would the system calls, but with O_DIRECT they
+ * wait for the device. */
 ssize_t gring_preadv2(int fd, const struct iovec *iov, int count, off_t offset, int flags)
 {
     return hub_self() ? api_result(read_vector(fd, iov, count, offset, flags, "preadv2"))

@@ -25,8 +25,8 @@ struct offloaded {
     int64_t result;
 };
 
-/* Sets call and fds before. What the call gave, or -errno: EBADF a descriptor is being closed; EAGAIN
- * not even one thread could be made; and the interruption. what: for the census. */
+/* Sets call and fds before. What the call gave, or -errno: EBADF a descriptor is being closed;
+ * EAGAIN not even one thread could be made; and the interruption. what: for the census. */
 int64_t offloaded_await(struct offloaded *call, const char *what);
 
 #endif

@@ -11,18 +11,18 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* May a call at this offset begin? POSIX has no positions on pipes and sockets; the ring would ignore
- * the offset there. 0, -EINVAL, -ESPIPE. */
+/* May a call at this offset begin? POSIX has no positions on pipes and sockets; the ring would
+ * ignore the offset there. 0, -EINVAL, -ESPIPE. */
 int position_check(int fd, off_t offset);
 
 /* Where the next read or write begins; -errno: fd has no position. */
 off_t position_of(int fd);
 
 /*
- * A short write at the position (no space, a size limit) may leave it where it was: on Linux 6.18 the
- * ring's WRITE does. before: as of position_of; appended: the bytes went to the end, whatever the
- * position was. closes: inflight_close_count of fd before the write; when it is another one now, the
- * position would be somebody else's and is left alone.
+ * A short write at the position (no space, a size limit) may leave it where it was: on Linux 6.18
+ * the ring's WRITE does. before: as of position_of; appended: the bytes went to the end, whatever
+ * the position was. closes: inflight_close_count of fd before the write; when it is another one
+ * now, the position would be somebody else's and is left alone.
  */
 void position_repair(int fd, uint16_t closes, off_t before, int written, size_t size,
                      bool appended);

@@ -1,6 +1,6 @@
 /*
- * sendfile(2), which has no opcode: into a file by a thread of ours, into all else by two splices and a
- * pipe of our own between them.
+ * sendfile(2), which has no opcode: into a file by a thread of ours, into all else by two splices
+ * and a pipe of our own between them.
  *
  *     file ──► pipe ──► out
  *

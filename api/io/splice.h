@@ -1,12 +1,12 @@
 /*
  * Moving bytes inside the kernel between pipes, sockets and files.
  *
- * A splice that waits occupies one of the kernel's few workers for as long as it waits. So the waiting
- * is done before it, by polls: on the source until it has something, on the target until it has
- * room. The splice itself is told not to wait, and asked again when it would have to. A blocking
- * socket waits all the same when more is sent than it has room for, so no more is sent at a time
- * than a socket that polls as writable takes. Should two tasks compete for the same room, one of them
- * may wait in a worker; a kill ends that, too.
+ * A splice that waits occupies one of the kernel's few workers for as long as it waits. So the
+ * waiting is done before it, by polls: on the source until it has something, on the target until it
+ * has room. The splice itself is told not to wait, and asked again when it would have to. A
+ * blocking socket waits all the same when more is sent than it has room for, so no more is sent at
+ * a time than a socket that polls as writable takes. Should two tasks compete for the same room,
+ * one of them may wait in a worker; a kill ends that, too.
  */
 #ifndef GRING_API_IO_SPLICE_H
 #define GRING_API_IO_SPLICE_H

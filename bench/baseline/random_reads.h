@@ -1,6 +1,6 @@
 /*
- * Random reads of a file without greenring: one thread, many threads, a raw ring. Each reads the same
- * kind of blocks at the same kind of places as the tasks do, and does nothing else.
+ * Random reads of a file without greenring: one thread, many threads, a raw ring. Each reads the
+ * same kind of blocks at the same kind of places as the tasks do, and does nothing else.
  */
 #ifndef BENCH_BASELINE_RANDOM_READS_H
 #define BENCH_BASELINE_RANDOM_READS_H

@@ -2,28 +2,35 @@
  * POSIX call of that name; only the task waits, not the thread. All are [wait], except
  * gring_close, gring_dup2, gring_dup3 and gring_close_range.
  *
- * Beyond POSIX: ECANCELED, ETIMEDOUT and what was thrown (greenring/task.h, greenring/time.h); EBADF
- * when gring_close took the descriptor away meanwhile. EINTR only by gring_throw. Short counts
- * happen as in POSIX, and when an interruption met a transfer under way.
- * Any descriptor will do. O_NONBLOCK is not needed and makes no difference here: these calls
- * wait all the same. gring_write raises SIGPIPE where write(2) would. Two tasks reading one
- * descriptor both get data; which gets which is not specified. At most 0x7ffff000 bytes move in
- * one transfer, as with read(2); a size above that is cut to it before anything else is looked at.
- * Of several mistakes in one call any may be the one that is reported, and a transfer of no bytes is
- * not told of all that is wrong with the descriptor. A descriptor that can be polled, but never does
- * what it is asked, is waited for: a write to an epoll descriptor, a splice into a timerfd or a
- * listening socket. What a call reads itself (a message, an offset, the list of pollfds) must be
- * memory: there a bad pointer is a fault instead of EFAULT.
- * The position of a file (read, write, readv, writev, and offset -1) is for one task at a time: two of
- * them at it may get the same bytes, or write over each other's. Offsets (pread, pwrite) and O_APPEND
- * are safe together. Calls on names look a directory up when the kernel begins: close `dir` when they
- * have returned. On a file, what has begun runs to its end, which an interruption or gring_close
- * awaits.
+ * Beyond POSIX: ECANCELED, ETIMEDOUT and what was thrown (greenring/task.h, greenring/time.h);
+ * EBADF when gring_close took the descriptor away meanwhile. EINTR only by gring_throw. Short
+ * counts happen as in POSIX, and when an interruption met a transfer under way.
+ *
+ * Any descriptor will do. O_NONBLOCK is not needed and makes no difference here: these calls wait
+ * all the same. gring_write raises SIGPIPE where write(2) would. Two tasks reading one descriptor
+ * both get data; which gets which is not specified. At most 0x7ffff000 bytes move in one transfer,
+ * as with read(2); a size above that is cut to it before anything else is looked at.
+ *
+ * Of several mistakes in one call any may be the one that is reported, and a transfer of no bytes
+ * is not told of all that is wrong with the descriptor.
+ *
+ * A descriptor that can be polled, but never does what it is asked, is waited for: a write to an
+ * epoll descriptor, a splice into a timerfd or a listening socket. What a call reads itself (a
+ * message, an offset, the list of pollfds) must be memory: there a bad pointer is a fault instead
+ * of EFAULT.
+ *
+ * The position of a file (read, write, readv, writev, and offset -1) is for one task at a time: two
+ * of them at it may get the same bytes, or write over each other's. Offsets (pread, pwrite) and
+ * O_APPEND are safe together. Calls on names look a directory up when the kernel begins: close
+ * `dir` when they have returned. On a file, what has begun runs to its end, which an interruption
+ * or gring_close awaits.
+ *
  * Close a descriptor that tasks have used with gring_close: its number's history is forgotten
  * there. close(2) itself may still block where it does (SO_LINGER, network file systems).
- * Buffers may be on the stack: they are in use until the call returns, not after.
- * On a thread without a hub these are the plain system calls, but gring_close there too ends
- * what tasks have in flight. */
+ *
+ * Buffers may be on the stack: they are in use until the call returns, not after. On a thread
+ * without a hub these are the plain system calls, but gring_close there too ends what tasks have in
+ * flight. */
 #ifndef GRING_IO_H
 #define GRING_IO_H
 #include <greenring/base.h>
@@ -98,8 +105,8 @@ GRING_API int gring_mkdirat(int dir, const char *path, mode_t mode);
 /* getdents64(2): an interruption that comes while it runs waits for its end */
 GRING_API ssize_t gring_getdents64(int fd, void *buf, size_t n);
 
-/* flock(2). LOCK_UN never fails for a kill or deadline. Who waits asks again after pauses of 1 ms to
- * 64 ms: there is no queue, and a stream of shared locks can keep an exclusive one waiting.
+/* flock(2). LOCK_UN never fails for a kill or deadline. Who waits asks again after pauses of 1 ms
+ * to 64 ms: there is no queue, and a stream of shared locks can keep an exclusive one waiting.
  * EBADF: closed by gring_close meanwhile. On a network file system each try is a system call that
  * asks the server. */
 GRING_API int gring_flock(int fd, int op);
@@ -112,13 +119,13 @@ GRING_API int gring_flock(int fd, int op);
  * socket. Raises no SIGPIPE. */
 GRING_API ssize_t gring_splice(int in, off_t *in_off, int out, off_t *out_off, size_t n,
                                unsigned flags);
-/* sendfile(2); `in` is a file, or EINVAL. All n bytes, unless the file ends, or an interruption or error comes after progress:
- * then the count, and what was not sent is still in the file. Into anything but a file it goes
- * through a pipe of its own, hence EMFILE and ENFILE, and raises no SIGPIPE. Into a file it is made
- * in steps as the next one. */
+/* sendfile(2); `in` is a file, or EINVAL. All n bytes, unless the file ends, or an interruption or
+ * error comes after progress: then the count, and what was not sent is still in the file. Into
+ * anything but a file it goes through a pipe of its own, hence EMFILE and ENFILE, and raises no
+ * SIGPIPE. Into a file it is made in steps as the next one. */
 GRING_API ssize_t gring_sendfile(int out, int in, off_t *off, size_t n);
-/* copy_file_range(2), in steps of 16 MiB: an interruption between two of them ends it, with the count
- * if there was progress. */
+/* copy_file_range(2), in steps of 16 MiB: an interruption between two of them ends it, with the
+ * count if there was progress. */
 GRING_API ssize_t gring_copy_file_range(int in, off_t *in_off, int out, off_t *out_off, size_t n,
                                         unsigned flags);
 
@@ -132,8 +139,8 @@ GRING_API ssize_t gring_copy_file_range(int in, off_t *in_off, int out, off_t *o
  * above RLIMIT_NOFILE. ENOMEM: more than a few descriptors need memory for the wait. */
 GRING_API int gring_poll(struct pollfd *fds, nfds_t n, int timeout_ms);
 /* select(2), with Linux's habit of leaving in *tv the time that was not used. EINVAL also for n
- * above FD_SETSIZE, EBADF also for one with O_PATH. A descriptor that is in none but `w` or `e` and has hung up, for which there
- * is nothing to report, is not watched further in this call. */
+ * above FD_SETSIZE, EBADF also for one with O_PATH. A descriptor that is in none but `w` or `e` and
+ * has hung up, for which there is nothing to report, is not watched further in this call. */
 GRING_API int gring_select(int n, fd_set *r, fd_set *w, fd_set *e, struct timeval *tv);
 /* One descriptor, one answer: those of `events` that are there, and POLLERR and POLLHUP as poll(2)
  * reports them; never 0. Cheaper than gring_poll, but of the moment it became ready: another task

@@ -6,7 +6,7 @@
 #include <greenring/task.h>
 GRING_BEGIN
 
-/* ---- task pool: at most `size` tasks at a time ------------------------------------------------ */
+/* ---- task pool: at most `size` tasks at a time ----------------------------------------------- */
 typedef struct gring_pool gring_pool;
 /* size 0: every spawn waits until it is resized. NULL: EINVAL above INT_MAX, ENOMEM */
 GRING_API gring_pool *gring_pool_new(size_t size);
@@ -68,7 +68,7 @@ typedef int (*gring_source_fn)(void *ctx, void **arg);
 GRING_API gring_pile *gring_pool_imap(gring_pool *p, gring_fn fn, gring_source_fn source,
                                       void *ctx);
 
-/* ---- resource pool: connections and the like -------------------------------------------------- */
+/* ---- resource pool: connections and the like ------------------------------------------------- */
 typedef struct gring_respool gring_respool;
 typedef struct gring_respool_opts {
     size_t size;     /* sizeof(gring_respool_opts), set by GRING_RESPOOL_INIT */

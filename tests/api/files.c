@@ -1,8 +1,8 @@
 /*
  * Files: what they are, their names, size and space, locks, and moving bytes between descriptors.
  *
- * An Everywhere test runs its body twice, on a plain thread and in a task, and must find the same. What
- * only a task can do (wait without stopping others, be interrupted) follows as ordinary tests.
+ * An Everywhere test runs its body twice, on a plain thread and in a task, and must find the same.
+ * What only a task can do (wait without stopping others, be interrupted) follows as ordinary tests.
  */
 #include "tests/support/faketime.h"
 #include "tests/support/fds.h"

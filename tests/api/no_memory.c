@@ -1,7 +1,7 @@
 /*
- * When malloc has nothing: each call that allocates says ENOMEM, leaves nothing half made, and works
- * when there is memory again. malloc, calloc and realloc are this program's own, libc's but for the
- * allocation that a test denies.
+ * When malloc has nothing: each call that allocates says ENOMEM, leaves nothing half made, and
+ * works when there is memory again. malloc, calloc and realloc are this program's own, libc's but
+ * for the allocation that a test denies.
  */
 #include "tests/support/child.h"
 #include "tests/support/green.h"

@@ -128,7 +128,7 @@ GreenDies(shield, entered_for_ever, SIGABRT, "a gring_shield_leave is missing")
         gring_shield_enter();
 }
 
-/* ---- the thread goes, the hub stays ------------------------------------------------------------ */
+/* ---- the thread goes, the hub stays ---------------------------------------------------------- */
 
 #define THREAD_ENDS "never by pthread_exit or pthread_cancel"
 
@@ -209,7 +209,7 @@ GreenDies(stack, overflown_by_a_callback, SIGSEGV, "on the hub's own stack, in a
     gring_sleep(GRING_SEC);
 }
 
-/* ---- jumps out of a waiting call --------------------------------------------------------------- */
+/* ---- jumps out of a waiting call ------------------------------------------------------------- */
 
 static sigjmp_buf before_the_call;
 

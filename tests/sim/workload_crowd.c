@@ -1,7 +1,7 @@
 /*
- * A crowd: very many tasks wait on few pipes, and are killed, timed out or served in one go, so that
- * far more operations and cancels are wanted at once than the queues hold. Every byte goes to one
- * reader or stays in its pipe.
+ * A crowd: very many tasks wait on few pipes, and are killed, timed out or served in one go, so
+ * that far more operations and cancels are wanted at once than the queues hold. Every byte goes to
+ * one reader or stays in its pipe.
  */
 #include "tests/sim/sim.h"
 

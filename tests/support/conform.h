@@ -3,10 +3,11 @@
  *
  *     Same(read, of_eight_bytes, descriptors, call->read(s->fd, m->buf, 8))
  *
- * is a test that makes the call on each of the objects, in a scene that is built anew for each of the
- * two, and compares all that can be seen of it afterwards: result, errno, signals, every byte of
- * the memory that the call was given, and what became of the descriptors and files (after).
- * Descriptors have fixed numbers and the memory has a fixed place, so that they compare as they are.
+ * is a test that makes the call on each of the objects, in a scene that is built anew for each of
+ * the two, and compares all that can be seen of it afterwards: result, errno, signals, every byte
+ * of the memory that the call was given, and what became of the descriptors and files (after).
+ * Descriptors have fixed numbers and the memory has a fixed place, so that they compare as they
+ * are.
  *
  * Differences that a header promises are listed, with its words and what ours gives then. Any other
  * fails the test. A call that is promised to wait gets a deadline: ETIMEDOUT.

@@ -3,8 +3,9 @@
  * frames, sizes of stacks, recycled stacks, a pair of sockets, a pipe, a file, several runs.
  *
  * Valgrind does not see what the kernel writes through a ring, so buffers that are read into are
- * zeroed first. Plain, without Criterion, which forks. Exit status 0, or a sentence and 1; what Valgrind finds
- * (a stack that it was not told of, a jump on what is not initialised, a leak) is its own status.
+ * zeroed first. Plain, without Criterion, which forks. Exit status 0, or a sentence and 1; what
+ * Valgrind finds (a stack that it was not told of, a jump on what is not initialised, a leak) is
+ * its own status.
  */
 #include <fcntl.h>
 #include <greenring/greenring.h>

@@ -116,5 +116,8 @@ gring_ns census_time_to_sleep(struct gring_hub *hub)
         return until_next_look;
     if (other_threads_exist(hub))
         return hub->thread_look_pause;
+    /* the last of them may have left mail since we looked, and ended before we counted */
+    if (!mpsc_empty(&hub->mailbox.queue))
+        return CLOCK_FOREVER;
     return declare_deadlock(hub);
 }

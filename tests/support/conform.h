@@ -203,7 +203,7 @@ struct memory {
     struct iovec iov[3];
     struct sockaddr_storage address;
     socklen_t length;
-    char control[128];
+    char control[128] __attribute__((aligned(sizeof(size_t)))); /* headers lie in it */
     struct msghdr message, outgoing; /* with room for all; with two buffers and nothing else */
     struct mmsghdr messages[3], outgoings[3];
     off_t offset, other_offset;

@@ -15,7 +15,6 @@
 #include "api/sync/chan.h"
 #include "api/sync/event.h"
 #include "api/task/join.h"
-
 #include "runtime/runtime.h"
 
 #include <greenring/chan.h>

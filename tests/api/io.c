@@ -907,8 +907,6 @@ GreenTest(io, open_of_a_fifo_for_writing_waits_for_the_reader)
 struct fifo_writer {
     char path[64];
     int rounds, failures;
-    /* it comes when the reader of the round before has gone: what is written to a leaving reader
-     * is lost */
     sem_t turn;
 };
 
@@ -927,6 +925,19 @@ static void *write_to_fifo(void *arg)
     return NULL;
 }
 
+/* What is written to a leaving reader is lost. A worker of the kernel that carried out a read may
+ * hold the file for a moment after gring_close; the turn comes when it, too, has let go. */
+static void wait_until_nobody_reads(const char *path)
+{
+    int fd;
+
+    while ((fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC)) >= 0) {
+        close(fd);
+        gring_sleep(50 * GRING_US);
+    }
+    cr_assert_eq(errno, ENXIO);
+}
+
 GreenTest(io, open_of_a_fifo_takes_the_writer_that_is_waiting)
 {
     char folder[] = P_tmpdir "/greenring-test-XXXXXX", byte;
@@ -943,6 +954,7 @@ GreenTest(io, open_of_a_fifo_takes_the_writer_that_is_waiting)
         ssize_t count;
         int fd;
 
+        wait_until_nobody_reads(writer.path);
         sem_post(&writer.turn);
         fd = gring_open(writer.path, O_RDONLY | O_CLOEXEC);
         cr_assert_geq(fd, 0, "%m");

@@ -10,6 +10,7 @@
 /*
  * user_data:   63      48 47                          0
  *              generation │ address of the op         bit 0 set: the completion of its cancel
+ *                                                     bit 1 set: that of its fence
  *
  * The generation is a check on ourselves: a completion that finds another one here met an op
  * that was left too early. User addresses fit in 47 bits (48 on aarch64) unless a program asks
@@ -18,19 +19,23 @@
 enum { GENERATION_SHIFT = 48, REAP_BATCH = 64 };
 #define ADDRESS_MASK ((UINT64_C(1) << GENERATION_SHIFT) - 1)
 #define CANCEL_BIT UINT64_C(1)
+#define FENCE_BIT UINT64_C(2)
+
+/* The result of a fenced op in the kernel, until its own completion is in. */
+enum { NO_ANSWER = INT32_MIN };
 
 int ops_open(struct ops *ops, unsigned entries)
 {
     int error;
 
     memset(ops, 0, sizeof *ops);
-    ops->sq_entries = entries;
+    ops->sq_entries = entries > 1 ? entries : 2; /* an op and its fence go together */
     list_init(&ops->backlog);
     list_init(&ops->cancels);
     error = inflight_open(&ops->inflight);
     if (error < 0)
         return error;
-    error = ring_open(&ops->ring, entries);
+    error = ring_open(&ops->ring, ops->sq_entries);
     if (error < 0)
         inflight_close(&ops->inflight);
     return error;
@@ -51,7 +56,7 @@ static uint64_t user_data_of(const struct op *op)
 
 static struct op *op_of(uint64_t user_data)
 {
-    return (struct op *)(uintptr_t)(user_data & ADDRESS_MASK & ~CANCEL_BIT);
+    return (struct op *)(uintptr_t)(user_data & ADDRESS_MASK & ~(CANCEL_BIT | FENCE_BIT));
 }
 
 static struct op *op_queued_at(struct list *link)
@@ -71,7 +76,7 @@ static void drop_rest_of_cut_chain(struct ops *ops)
     struct io_uring_sqe *sqe;
 
     for (unsigned index = 0; (sqe = ring_unsubmitted_at(&ops->ring, index)); index++) {
-        if (sqe->user_data & CANCEL_BIT || !op_of(sqe->user_data)->follows)
+        if (sqe->user_data & (CANCEL_BIT | FENCE_BIT) || !op_of(sqe->user_data)->follows)
             return;
         op_of(sqe->user_data)->cut = true;
         *sqe = (struct io_uring_sqe){ .opcode = IORING_OP_NOP, .user_data = sqe->user_data };
@@ -109,9 +114,45 @@ static bool push_poll(struct ops *ops, const struct op *op)
     return push(ops, &poll);
 }
 
+static bool has_room(struct ops *ops, unsigned count)
+{
+    return ops->sq_entries - ring_unsubmitted(&ops->ring) >= count;
+}
+
+static bool is_fenced(const struct op *op)
+{
+    return op->sqe.flags & IOSQE_IO_HARDLINK && !op->in_chain;
+}
+
+/* If a partial submit comes between the two, the fence completes on its own: then the answer alone
+ * ends the op. */
+static bool push_fenced(struct ops *ops, struct op *op)
+{
+    struct io_uring_sqe fence = { .opcode = IORING_OP_NOP,
+                                  .fd = -1,
+                                  .user_data = user_data_of(op) | FENCE_BIT };
+
+    if (!has_room(ops, 2))
+        (void)enter(ops, 0);
+    if (!has_room(ops, 2))
+        return false;
+    CHECK(ring_push(&ops->ring, &op->sqe));
+    CHECK(ring_push(&ops->ring, &fence));
+    op->fence_due = true;
+    op->result = NO_ANSWER;
+    return true;
+}
+
+static bool push_attempt(struct ops *ops, struct op *op)
+{
+    if (UNLIKELY(op->polling))
+        return push_poll(ops, op);
+    return is_fenced(op) ? push_fenced(ops, op) : push(ops, &op->sqe);
+}
+
 static bool push_op(struct ops *ops, struct op *op)
 {
-    if (UNLIKELY(op->polling) ? !push_poll(ops, op) : !push(ops, &op->sqe))
+    if (!push_attempt(ops, op))
         return false;
     op->state = OP_IN_KERNEL;
     return true;
@@ -151,11 +192,6 @@ int ops_submit(struct ops *ops, struct op *op)
 static bool is_followed(const struct op *op)
 {
     return op->in_chain && op->sqe.flags & (IOSQE_IO_LINK | IOSQE_IO_HARDLINK);
-}
-
-static bool has_room(struct ops *ops, unsigned count)
-{
-    return ops->sq_entries - ring_unsubmitted(&ops->ring) >= count;
 }
 
 /* The whole chain or nothing: no other SQE may come between, and no enter. */
@@ -273,13 +309,19 @@ static void complete_poll(struct ops *ops, struct op *op, int32_t result)
         ask_again(ops, op, false);
 }
 
+/* Its own completion is in, and only the kernel's letting go is not. */
+static bool is_answered(const struct op *op)
+{
+    return op->ended || (op->fence_due && op->result != NO_ANSWER);
+}
+
 /* The answer to a cancel. EALREADY: a worker has been told, and will not begin anew. ENOENT: see
  * op.h. */
 static void complete_cancel(struct ops *ops, struct op *op, int32_t result)
 {
     CHECK(op->cancel_in_kernel);
     op->cancel_in_kernel = false;
-    if (result == -ENOENT && !op->ended)
+    if (result == -ENOENT && !is_answered(op))
         /* asked again before the next enter, which runs what is due */
         list_push_back(&ops->cancels, &op->queue_link);
     let_go(ops, op);
@@ -319,15 +361,39 @@ static int32_t result_of_cut(const struct op *op)
     return op[-1].cut ? -ECANCELED : -ENOMEM;
 }
 
+static void take_answer(struct ops *ops, struct op *op, int32_t result)
+{
+    if (list_linked(&op->queue_link))
+        list_unlink(&op->queue_link); /* its cancel is not needed any more */
+    if (UNLIKELY(is_final(op)))
+        finish(ops, op, op->cut ? result_of_cut(op) : result);
+    else
+        complete_attempt(ops, op, result);
+}
+
+/* Whatever the answer is, it counts from now on: the op may be asked again. */
+static void complete_fence(struct ops *ops, struct op *op)
+{
+    CHECK(op->fence_due);
+    op->fence_due = false;
+    if (LIKELY(op->result != NO_ANSWER))
+        take_answer(ops, op, op->result);
+}
+
 static void complete(struct ops *ops, const struct io_uring_cqe *cqe)
 {
+    const uint64_t bits = CANCEL_BIT | FENCE_BIT;
     struct op *op = op_of(cqe->user_data);
 
-    CHECK_SAY(op->state == OP_IN_KERNEL && user_data_of(op) == (cqe->user_data & ~CANCEL_BIT),
+    CHECK_SAY(op->state == OP_IN_KERNEL && user_data_of(op) == (cqe->user_data & ~bits),
               "an op completed twice, or its memory was left too early: it is the kernel's until "
               "the last completion");
     if (UNLIKELY(cqe->user_data & CANCEL_BIT)) {
         complete_cancel(ops, op, cqe->res);
+        return;
+    }
+    if (cqe->user_data & FENCE_BIT) {
+        complete_fence(ops, op);
         return;
     }
     if (UNLIKELY(cqe->flags & IORING_CQE_F_NOTIF)) {
@@ -337,12 +403,10 @@ static void complete(struct ops *ops, const struct io_uring_cqe *cqe)
     CHECK(!op->ended);
     op->cqe_flags = cqe->flags;
     op->notification_due = cqe->flags & IORING_CQE_F_MORE;
-    if (list_linked(&op->queue_link))
-        list_unlink(&op->queue_link); /* its cancel is not needed any more */
-    if (UNLIKELY(is_final(op)))
-        finish(ops, op, op->cut ? result_of_cut(op) : cqe->res);
+    if (op->fence_due)
+        op->result = cqe->res;
     else
-        complete_attempt(ops, op, cqe->res);
+        take_answer(ops, op, cqe->res);
 }
 
 unsigned ops_reap(struct ops *ops, unsigned max)

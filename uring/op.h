@@ -25,6 +25,12 @@
  * kernel has let go of the data. So an op is done when all of these are in: its own completion,
  * the notification that this announced, the answer to its cancel.
  *
+ * A worker of the kernel that carries out a request may hold the request's file for a while after
+ * the completion: until it gets to run again, and until the hub enters the kernel again. Somebody
+ * who closes the file then finds it locked, or busy being written. So an op that a worker may
+ * carry out on a file is fenced: a NOP is linked behind it, which the kernel begins when it has let
+ * go of the request, and the op is done when that has completed, too.
+ *
  * A chain is an array of ops whose SQEs carry a link flag, all but the last: each begins when the
  * one before it has succeeded. The kernel sees a chain only within one enter, so it is pushed as
  * one run or waits in the backlog whole. If a partial submit cuts it all the same (the kernel had
@@ -66,9 +72,16 @@ struct op {
     bool in_chain : 1;         /* never asked again: what follows depends on the answer */
     bool follows : 1;          /* in a chain, and not its first: the op before it is op[-1] */
     bool cut : 1;              /* in a chain of which the kernel took only what is before it */
+    bool fence_due : 1;        /* the kernel may still hold its file */
 };
 
 static_assert(sizeof(struct op) == 128, "two cache lines, and it lies on the parked task's stack");
+
+/* For an op by itself, before it is submitted: done means that the kernel has let go of its file. */
+static inline void op_fence(struct op *op)
+{
+    op->sqe.flags |= IOSQE_IO_HARDLINK;
+}
 
 /* All ops of one ring. */
 struct ops {
@@ -82,7 +95,7 @@ struct ops {
     uint16_t generation;
 };
 
-/* 0 or -errno; the reason has been logged. */
+/* entries: 2 at least are made. 0 or -errno; the reason has been logged. */
 int ops_open(struct ops *ops, unsigned entries);
 void ops_close(struct ops *ops); /* CHECKs that nothing is in flight */
 

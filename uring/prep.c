@@ -17,6 +17,15 @@ static struct io_uring_sqe *begin(struct op *op, unsigned opcode, int fd, unsign
     return &op->sqe;
 }
 
+/* The kernel gives these to a worker. */
+static struct io_uring_sqe *begin_fenced(struct op *op, unsigned opcode, int fd)
+{
+    struct io_uring_sqe *sqe = begin(op, opcode, fd, 0);
+
+    op_fence(op);
+    return sqe;
+}
+
 static void set_buffer(struct io_uring_sqe *sqe, const void *start, size_t size)
 {
     sqe->addr = (uint64_t)(uintptr_t)start;
@@ -63,12 +72,12 @@ void prep_writev(struct op *op, int fd, const struct iovec *iov, int count, off_
 
 void prep_fsync(struct op *op, int fd, unsigned flags)
 {
-    begin(op, IORING_OP_FSYNC, fd, 0)->fsync_flags = flags;
+    begin_fenced(op, IORING_OP_FSYNC, fd)->fsync_flags = flags;
 }
 
 void prep_sync_file_range(struct op *op, int fd, off_t offset, uint32_t size, unsigned flags)
 {
-    struct io_uring_sqe *sqe = begin(op, IORING_OP_SYNC_FILE_RANGE, fd, 0);
+    struct io_uring_sqe *sqe = begin_fenced(op, IORING_OP_SYNC_FILE_RANGE, fd);
 
     sqe->off = (uint64_t)offset;
     sqe->len = size;
@@ -77,7 +86,7 @@ void prep_sync_file_range(struct op *op, int fd, off_t offset, uint32_t size, un
 
 void prep_fadvise(struct op *op, int fd, off_t offset, uint32_t size, int advice)
 {
-    struct io_uring_sqe *sqe = begin(op, IORING_OP_FADVISE, fd, 0);
+    struct io_uring_sqe *sqe = begin_fenced(op, IORING_OP_FADVISE, fd);
 
     sqe->off = (uint64_t)offset;
     sqe->len = size;
@@ -86,7 +95,7 @@ void prep_fadvise(struct op *op, int fd, off_t offset, uint32_t size, int advice
 
 void prep_fallocate(struct op *op, int fd, int mode, off_t offset, off_t size)
 {
-    struct io_uring_sqe *sqe = begin(op, IORING_OP_FALLOCATE, fd, 0);
+    struct io_uring_sqe *sqe = begin_fenced(op, IORING_OP_FALLOCATE, fd);
 
     sqe->off = (uint64_t)offset;
     sqe->addr = (uint64_t)size;
@@ -95,13 +104,13 @@ void prep_fallocate(struct op *op, int fd, int mode, off_t offset, off_t size)
 
 void prep_ftruncate(struct op *op, int fd, off_t size)
 {
-    begin(op, OPCODE_FTRUNCATE, fd, 0)->off = (uint64_t)size;
+    begin_fenced(op, OPCODE_FTRUNCATE, fd)->off = (uint64_t)size;
 }
 
 void prep_splice(struct op *op, int in_fd, off_t in_offset, int out_fd, off_t out_offset,
                  uint32_t size, unsigned flags)
 {
-    struct io_uring_sqe *sqe = begin(op, IORING_OP_SPLICE, out_fd, 0);
+    struct io_uring_sqe *sqe = begin_fenced(op, IORING_OP_SPLICE, out_fd);
 
     sqe->splice_fd_in = in_fd;
     sqe->splice_off_in = (uint64_t)in_offset;

@@ -44,6 +44,7 @@ ssize_t gring_pwrite(int fd, const void *buf, size_t size, off_t offset)
     if (error < 0)
         return api_result(error);
     prep_write(&op, fd, buf, size, offset);
+    op_fence(&op);
     return api_result(await(&op, "pwrite"));
 }
 
@@ -114,6 +115,8 @@ static int write_vector(int fd, const struct iovec *iov, int count, off_t offset
     if (is_empty(iov, count))
         return write_nothing(fd, iov, count, offset, flags);
     prep_writev(&op, fd, iov, count, offset, ring_flags(flags));
+    if ((offset >= 0 || before >= 0) && !(flags & RWF_NOWAIT))
+        op_fence(&op);
     result = await(&op, what);
     if (result > 0)
         position_repair(fd, closes, before, result, total_bytes(iov, count), flags & RWF_APPEND);

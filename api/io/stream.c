@@ -1,7 +1,7 @@
 /* Transfers of all the bytes: write(2)'s own promise on pipes and sockets, and the _full calls. */
 #include "api/io/await.h"
-#include "api/io/position.h"
 #include "api/io/lost_signal.h"
+#include "api/io/position.h"
 #include "api/result.h"
 #include "runtime/hub.h"
 
@@ -80,8 +80,12 @@ static int write_some_of_file(int fd, char *buf, size_t size)
 {
     uint16_t closes = close_count(fd);
     off_t position = position_of(fd);
-    int result = write_some(fd, buf, size);
+    struct op op;
+    int result;
 
+    prep_write(&op, fd, buf, size, -1);
+    op_fence(&op);
+    result = await(&op, "write");
     position_repair(fd, closes, position, result, size, false);
     return result;
 }

@@ -26,7 +26,10 @@
  * or gring_close awaits.
  *
  * Close a descriptor that tasks have used with gring_close: its number's history is forgotten
- * there. close(2) itself may still block where it does (SO_LINGER, network file systems).
+ * there. close(2) itself may still block where it does (SO_LINGER, network file systems). What
+ * was written, synced or resized through it the kernel has let go of when the call returned, so
+ * after the last close others may lock the file or execute it. What was only read, or went through
+ * greenring/uring.h, it may hold a moment longer.
  *
  * Buffers may be on the stack: they are in use until the call returns, not after. On a thread
  * without a hub these are the plain system calls, but gring_close there too ends what tasks have in

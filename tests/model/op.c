@@ -30,6 +30,7 @@ static struct twin_op {
     bool alive;
     int fd;
     bool closed, cancelled, got_result, notified;
+    bool held;     /* by the kernel, until its fence completes */
     bool is_final; /* whatever the result is, it is not asked again */
     int kernel_result;
 } twin_ops[OPS];
@@ -53,6 +54,7 @@ static void op_done(struct op *op)
 
     MUST(it->alive); /* else it is done twice */
     MUST(it->notified);
+    MUST(!it->held);
     it->alive = false;
     if (!it->got_result) /* the kernel never saw it, or not all of its chain */
         MUST(result == -ECANCELED || result == -EBADF || (result == -ENOMEM && op->follows));
@@ -89,10 +91,14 @@ static void describe(struct choices *choices, unsigned index)
 {
     int fd = (int)choose(choices, DESCRIPTORS);
 
-    if (choose(choices, 4))
+    unsigned kind = choose(choices, 5);
+
+    if (kind)
         prep_read(&the_ops[index], fd, NULL, 0, -1);
     else
         prep_send_zc(&the_ops[index], fd, NULL, 0, 0);
+    if (kind == 4)
+        op_fence(&the_ops[index]);
     the_ops[index].on_done = op_done;
     twin_ops[index] = (struct twin_op){ .fd = fd, .notified = true };
 }
@@ -198,7 +204,7 @@ static bool is_cancel(const struct io_uring_sqe *sqe)
 
 static struct op *op_of(const struct io_uring_sqe *sqe)
 {
-    return (struct op *)(uintptr_t)(sqe->user_data & 0xfffffffffffe);
+    return (struct op *)(uintptr_t)(sqe->user_data & 0xfffffffffffc);
 }
 
 static struct twin_op *owner_of(const struct io_uring_sqe *sqe)
@@ -212,11 +218,16 @@ static bool is_linked(const struct io_uring_sqe *sqe)
 }
 
 /* A link of a chain comes right behind the one before it, or is none any more; and nothing else
- * comes behind a link. */
+ * comes behind a link. A fence comes right behind its op, unless an enter ended between them. */
 static void look_at_links(const struct io_uring_sqe *sqe, const struct io_uring_sqe *before)
 {
     bool follows = !is_cancel(sqe) && op_of(sqe)->follows && sqe->opcode != IORING_OP_NOP;
+    bool is_fenced = before && before->flags & IOSQE_IO_HARDLINK;
 
+    MUST(!before || is_fence(sqe) == is_fenced);
+    MUST(!before || !is_fence(sqe) || op_of(sqe) == op_of(before));
+    if (is_fence(sqe))
+        owner_of(sqe)->held = is_fenced;
     MUST(follows == is_linked(before));
     MUST(!follows || op_of(before) + 1 == op_of(sqe));
 }
@@ -303,6 +314,25 @@ static void answer_cancel(struct choices *choices, unsigned index)
         kernel_completes(index, choose(choices, 2) ? 0 : -EALREADY);
 }
 
+static bool is_pending(uint64_t user_data)
+{
+    for (unsigned index = 0; index < fake.taken_count; index++)
+        if (fake.taken[index].user_data == user_data && fake.taken[index].opcode != IORING_OP_NOP)
+            return true;
+    return false;
+}
+
+/* Once the op itself has completed. */
+static void complete_fence(unsigned index)
+{
+    const struct io_uring_sqe *fence = &fake.taken[index];
+
+    if (is_pending(fence->user_data & ~(uint64_t)FENCE_MARK))
+        return;
+    owner_of(fence)->held = false;
+    kernel_completes(index, 0);
+}
+
 /* Completes something that the kernel has: with a count, or as cancelled if that was asked, or
  * "not yet". */
 static void complete(struct choices *choices)
@@ -318,6 +348,8 @@ static void complete(struct choices *choices)
         return;
     if (fake.taken[index].opcode == IORING_OP_ASYNC_CANCEL)
         answer_cancel(choices, index);
+    else if (fake.taken[index].opcode == HELD_FENCE)
+        complete_fence(index);
     else if (fake.taken[index].opcode != IORING_OP_NOP &&
              was_cancel_taken(fake.taken[index].user_data) && choose(choices, 2))
         end_as_cancelled(choices, index);
@@ -448,6 +480,8 @@ static void settle(void)
                 kernel_completes(index, POLLIN);
             else if (fake.taken[index].opcode == IORING_OP_ASYNC_CANCEL)
                 kernel_completes(index, -ENOENT);
+            else if (fake.taken[index].opcode == HELD_FENCE)
+                complete_fence(index);
         for (unsigned index = 0; index < OPS; index++)
             if (!twin_ops[index].notified) {
                 twin_ops[index].notified = true;

@@ -17,6 +17,7 @@
 #include <string.h>
 
 enum { SQ_ROOM_MAX = 64, TAKEN_MAX = 16384, CQ_ROOM = 16384 };
+enum { FENCE_MARK = 2, HELD_FENCE = 255 }; /* of its user_data; its opcode among what is taken */
 
 static struct {
     struct io_uring_sqe sq[SQ_ROOM_MAX]; /* pushed, not taken by the "kernel" */
@@ -96,14 +97,23 @@ static inline void fake_post(uint64_t user_data, int result)
     fake_post_flags(user_data, result, 0);
 }
 
-/* A NOP completes at once, and is not kept. */
-static void fake_take(const struct io_uring_sqe *sqe)
+static inline bool is_fence(const struct io_uring_sqe *sqe)
+{
+    return sqe->user_data & FENCE_MARK;
+}
+
+/* A NOP completes at once, and is not kept; a fence that is linked behind its op is. */
+static void fake_take(const struct io_uring_sqe *sqe, const struct io_uring_sqe *before)
 {
     CHECK_SAY(fake.taken_count < TAKEN_MAX, "forget what is completed");
-    if (sqe->opcode == IORING_OP_NOP)
+    if (sqe->opcode == IORING_OP_NOP && !(before && is_fence(sqe))) {
         fake_post(sqe->user_data, 0);
-    else
-        fake.taken[fake.taken_count++] = *sqe;
+        return;
+    }
+    fake.taken[fake.taken_count] = *sqe;
+    if (is_fence(sqe))
+        fake.taken[fake.taken_count].opcode = HELD_FENCE;
+    fake.taken_count++;
 }
 
 static void fake_last_link_ends(void)
@@ -122,9 +132,11 @@ int ring_enter(struct ring *ring, gring_ns wait_ns)
     if (fake.errors_left > 0 && fake.errors_left--)
         return fake.enter_error;
     for (unsigned index = 0; index < count; index++) {
+        const struct io_uring_sqe *before = index ? &fake.sq[index - 1] : NULL;
+
         if (fake.on_take)
-            fake.on_take(&fake.sq[index], index ? &fake.sq[index - 1] : NULL);
-        fake_take(&fake.sq[index]);
+            fake.on_take(&fake.sq[index], before);
+        fake_take(&fake.sq[index], before);
     }
     if (count) /* a link to what the next enter brings is none */
         fake_last_link_ends();

@@ -762,6 +762,169 @@ Test(op_fake, notification_without_a_result_is_caught, .signal = SIGABRT)
     ops_reap(&ops, 100);
 }
 
+/* ---- fences ---------------------------------------------------------------------------------- */
+
+static void submit_fenced(struct noted *noted, int fd)
+{
+    memset(noted, 0, sizeof *noted);
+    prep_write(&noted->op, fd, NULL, 0, 0);
+    op_fence(&noted->op);
+    noted->op.on_done = note_done;
+    cr_assert_eq(ops_submit(&ops, &noted->op), 0);
+}
+
+Test(fence, follows_its_op_and_is_linked_to_it)
+{
+    struct noted writing;
+
+    start(8);
+    submit_fenced(&writing, 5);
+    cr_assert_eq(fake.sq_count, 2);
+    cr_assert(fake.sq[0].flags & IOSQE_IO_HARDLINK);
+    cr_assert_eq(fake.sq[1].opcode, IORING_OP_NOP);
+    cr_assert_eq(fake.sq[1].flags, 0);
+    enter();
+    kernel_completes(0, 3);
+    kernel_completes(1, 0);
+    ops_reap(&ops, 100);
+    expect_done(&writing, 3);
+    finish();
+}
+
+Test(fence, an_answer_alone_does_not_end_the_op)
+{
+    struct noted writing;
+
+    start(8);
+    submit_fenced(&writing, 5);
+    enter();
+    kernel_completes(0, 3);
+    ops_reap(&ops, 100);
+    cr_assert_eq(writing.done_count, 0);
+    kernel_completes(1, 0);
+    ops_reap(&ops, 100);
+    expect_done(&writing, 3);
+    finish();
+}
+
+Test(fence, that_a_partial_submit_cut_off_leaves_the_answer_alone_to_end_the_op)
+{
+    struct noted writing;
+
+    start(8);
+    submit_fenced(&writing, 5);
+    fake.takes_at_most = 1;
+    enter();
+    enter();
+    ops_reap(&ops, 100);
+    cr_assert_eq(writing.done_count, 0);
+    kernel_completes(0, 3);
+    ops_reap(&ops, 100);
+    expect_done(&writing, 3);
+    finish();
+}
+
+Test(fence, comes_before_the_op_is_asked_again)
+{
+    struct noted writing;
+
+    start(8);
+    submit_fenced(&writing, 5);
+    enter();
+    kernel_completes(0, -EINTR);
+    ops_reap(&ops, 100);
+    cr_assert_eq(fake.sq_count, 0);
+    kernel_completes(1, 0);
+    ops_reap(&ops, 100);
+    cr_assert_eq(fake.sq_count, 2, "asked again, with a fence of its own");
+    enter();
+    kernel_completes(2, 7);
+    kernel_completes(3, 0);
+    ops_reap(&ops, 100);
+    expect_done(&writing, 7);
+    finish();
+}
+
+/* The cancel found nothing because the answer is on its way: asking again would be for nothing. */
+Test(fence, a_cancel_that_comes_behind_the_answer_is_not_repeated)
+{
+    struct noted writing;
+
+    start(8);
+    submit_fenced(&writing, 5);
+    enter();
+    kernel_completes(0, 3);
+    ops_reap(&ops, 100);
+    ops_cancel(&ops, &writing.op);
+    enter();
+    kernel_completes(2, -ENOENT);
+    ops_reap(&ops, 100);
+    enter();
+    cr_assert_eq(fake.taken_count, 3);
+    kernel_completes(1, 0);
+    ops_reap(&ops, 100);
+    expect_done(&writing, 3);
+    finish();
+}
+
+Test(fence, a_cancel_that_found_no_room_is_forgotten_with_the_answer)
+{
+    struct noted writing;
+
+    start(2);
+    submit_fenced(&writing, 5);
+    enter();
+    fake.sq_count = fake.sq_room;          /* others fill it */
+    memset(fake.sq, 0xff, sizeof fake.sq); /* with cancels */
+    fake.takes_at_most = 0;
+    ops_cancel(&ops, &writing.op);
+    cr_assert(list_linked(&writing.op.queue_link));
+    kernel_completes(0, 3);
+    kernel_completes(1, 0);
+    ops_reap(&ops, 100);
+    expect_done(&writing, 3);
+    cr_assert(list_empty(&ops.cancels));
+    fake.sq_count = 0;
+    finish();
+}
+
+Test(fence, that_finds_no_room_beside_its_op_waits_with_it)
+{
+    struct noted reading, writing;
+
+    start(2);
+    submit_read(&reading, 4);
+    fake.takes_at_most = 0;
+    submit_fenced(&writing, 5);
+    cr_assert_eq(fake.sq_count, 1);
+    fake.takes_at_most = SQ_ROOM_MAX;
+    enter();
+    enter();
+    cr_assert_eq(fake.taken_count, 3);
+    kernel_completes(0, 1);
+    kernel_completes(1, 3);
+    kernel_completes(2, 0);
+    ops_reap(&ops, 100);
+    expect_done(&reading, 1);
+    expect_done(&writing, 3);
+    finish();
+}
+
+Test(fence, has_room_in_the_smallest_ring)
+{
+    struct noted writing;
+
+    start(1);
+    submit_fenced(&writing, 5);
+    cr_assert_eq(fake.sq_count, 2);
+    enter();
+    kernel_completes(0, 3);
+    kernel_completes(1, 0);
+    ops_reap(&ops, 100);
+    expect_done(&writing, 3);
+    finish();
+}
+
 /* ---- chains ---------------------------------------------------------------------------------- */
 
 enum { LINKS = 3 };

@@ -31,7 +31,7 @@ GRING_BEGIN
 typedef struct gring_config {
     size_t size;   /* sizeof(gring_config), set by GRING_CONFIG_INIT */
     unsigned hubs; /* 0 or 1; ENOTSUP above: several hubs are not there yet */
-    /* SQ entries; 0 = 256; from 2 to 32,768. The CQ has 8 times as many, at least 4,096 */
+    /* SQ entries; 0 = 256, 1 = 2; at most 32,768. The CQ has 8 times as many, at least 4,096 */
     unsigned ring_entries;
     /* bytes per task, committed as touched; 0 = 256 KiB with its guard; 16 KiB to 1 GiB */
     size_t stack_size;

@@ -1,6 +1,7 @@
 /* The log's sink, counters, and time for tests. */
 #include "api/result.h"
 #include "base/log.h"
+#include "base/sys.h"
 #include "runtime/runtime.h"
 
 #include <greenring/debug.h>
@@ -10,6 +11,16 @@
 void gring_set_log(gring_log_fn fn, void *arg)
 {
     log_set_sink(fn, arg);
+}
+
+/* A directory is read for it, which may set errno. */
+static uint64_t kernel_worker_count(void)
+{
+    int saved_errno = errno;
+    int count = sys_kernel_worker_count();
+
+    errno = saved_errno;
+    return (uint64_t)count;
 }
 
 int gring_stats_get(gring_stats *stats)
@@ -37,6 +48,7 @@ int gring_stats_get(gring_stats *stats)
         .buffers = hub->buffers.memory ? hub->buffers.count : 0,
         .buffers_lent = hub->buffers.lent_count,
         .buffer_waits = hub->buffers.wait_count,
+        .kernel_workers = kernel_worker_count(),
     };
     memcpy(stats, &all, stats->size);
     return 0;

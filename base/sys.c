@@ -143,7 +143,7 @@ static bool is_kernel_worker(const char *tid)
     return sys_read_text(path, name, sizeof name) == 0 && strncmp(name, "iou-", 4) == 0;
 }
 
-int sys_foreign_thread_count(int ours)
+static int count_threads(bool kernel_workers)
 {
     DIR *tasks = opendir("/proc/self/task");
     struct dirent *entry;
@@ -152,10 +152,22 @@ int sys_foreign_thread_count(int ours)
     if (!tasks)
         return 0;
     while ((entry = readdir(tasks)))
-        if (entry->d_name[0] != '.' && !is_kernel_worker(entry->d_name))
+        if (entry->d_name[0] != '.' && is_kernel_worker(entry->d_name) == kernel_workers)
             count++;
     closedir(tasks);
+    return count;
+}
+
+int sys_foreign_thread_count(int ours)
+{
+    int count = count_threads(false);
+
     return count > ours ? count - ours : 0;
+}
+
+int sys_kernel_worker_count(void)
+{
+    return count_threads(true);
 }
 
 int sys_read_text(const char *path, char *text, size_t size)

@@ -46,6 +46,8 @@ void sys_pause_ns(int64_t ns);
 /* Threads of this process that none of ours explains: not counting `ours` and the kernel's
  * io_uring workers. */
 int sys_foreign_thread_count(int ours);
+/* Those workers: what cannot be tried without blocking is given to them. */
+int sys_kernel_worker_count(void);
 
 /* The file's text into `text`, ended with 0 and without its last newline. -errno. */
 int sys_read_text(const char *path, char *text, size_t size);

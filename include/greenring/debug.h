@@ -22,8 +22,12 @@ typedef struct gring_stats {
     uint64_t stack_bytes; /* address space of stacks */
     /* of the pool (greenring/uring.h): all, lent now, and how often a receiver waited for one */
     uint64_t buffers, buffers_lent, buffer_waits;
+    /* threads by which the kernel carries out what cannot be tried without blocking, of the whole
+     * process, now: 8 for files and 32 for the rest at most (before Linux 6.4 only the 8) */
+    uint64_t kernel_workers;
 } gring_stats;
-/* status: EINVAL, EPERM not on the hub's thread */
+/* Some microseconds, for counting kernel_workers in /proc.
+ * status: EINVAL, EPERM not on the hub's thread */
 GRING_API int gring_stats_get(gring_stats *stats);
 
 /* With GRING_RUN_FAKETIME: lets time pass, stopping at each timer on the way until what it woke

@@ -8,6 +8,7 @@
 #include "tests/support/fds.h"
 #include "tests/support/green.h"
 
+#include <greenring/debug.h>
 #include <ctype.h>
 #include <limits.h>
 #include <string.h>
@@ -1334,6 +1335,20 @@ GreenTest(files, hundreds_of_tasks_at_files_share_a_bounded_number_of_workers)
     }
     cr_expect_gt(most, 0, "none was seen: this test looks at the wrong threads");
     cr_expect_leq(most, WORKERS_BOUNDED + WORKERS_UNBOUNDED);
+}
+
+GreenTest(files, the_workers_of_the_kernel_are_counted)
+{
+    gring_stats stats = { .size = sizeof stats };
+    int fd = make_file("", 0);
+
+    cr_assert_eq(gring_fsync(fd), 0);
+    errno = 4242;
+    cr_assert_eq(gring_stats_get(&stats), 0);
+    cr_assert_eq(errno, 4242);
+    cr_assert_gt(stats.kernel_workers, 0);
+    cr_assert_eq(stats.kernel_workers, (uint64_t)worker_count());
+    close(fd);
 }
 
 enum { RECORDS = 200, RECORD_BYTES = 100 };

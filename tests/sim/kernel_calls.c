@@ -143,6 +143,11 @@ int sys_foreign_thread_count(int ours)
     return threads_pending() ? 1 : 0;
 }
 
+int sys_kernel_worker_count(void)
+{
+    return 0;
+}
+
 /* The simulated pipes take any flag; which ones the run's kernel knows, the features say. */
 bool sys_pipe_write_takes(int flag)
 {

@@ -8,8 +8,8 @@
 #include "tests/support/fds.h"
 #include "tests/support/green.h"
 
-#include <greenring/debug.h>
 #include <ctype.h>
+#include <greenring/debug.h>
 #include <limits.h>
 #include <string.h>
 #include <sys/epoll.h>

@@ -1736,9 +1736,26 @@ Test(thread, a_detached_failure_is_logged_whoever_dropped_the_handles)
     cr_assert_eq(logged.count, 1);
 }
 
+static atomic_int waiting_tid;
+
 static void *wait_for_it_and_keep_the_code(void *task)
 {
+    atomic_store(&waiting_tid, gettid());
     return number(gring_wait(task, NULL));
+}
+
+static bool is_asleep(int tid)
+{
+    char path[64], text[256] = "";
+    const char *state;
+    int fd;
+
+    snprintf(path, sizeof path, "/proc/self/task/%d/stat", tid);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    cr_assert_gt(read(fd, text, sizeof text - 1), 0, "%s: %m", path);
+    close(fd);
+    state = strrchr(text, ')');
+    return state && state[1] && state[2] == 'S';
 }
 
 static pthread_t waiting_thread;
@@ -1750,7 +1767,8 @@ static void *leave_a_thread_waiting(void *unused)
     (void)unused;
     gring_yield();
     cr_assert_eq(pthread_create(&waiting_thread, NULL, wait_for_it_and_keep_the_code, task), 0);
-    gring_sleep(20 * GRING_MS); /* let it wait, most of the time; the other order is right, too */
+    while (!atomic_load(&waiting_tid) || !is_asleep(atomic_load(&waiting_tid)))
+        gring_sleep(GRING_MS);
     return NULL;
 }
 

@@ -14,9 +14,10 @@
 enum {
     COLOUR_COUNT = 32,
     COLOUR_BYTES = 64,
-    WARM_MAX = 256,  /* idle stacks per size that keep their pages */
-    TRIM_BATCH = 16, /* stacks per trim: about 2 µs each */
-    GUARD_PAGES = 4, /* assembly with a large frame may step over one */
+    WARM_MAX = 256,         /* idle stacks per size that keep pages, */
+    WARM_BYTES = 64 * 1024, /* these: more than most calls of libraries need */
+    TRIM_BATCH = 16,        /* stacks per trim: about 2 µs each */
+    GUARD_PAGES = 4,        /* assembly with a large frame may step over one */
     REGION_SLOTS_MIN = 16,
     REGION_SLOTS_MAX = 4096,
     MAPPINGS_PER_GUARD = 2,
@@ -297,8 +298,11 @@ struct coro *stack_take(struct stack_pool *pool)
     if (!pool->idle_count)
         return carve(pool);
     pool->idle_count--;
-    if (UNLIKELY(pool->trimmed_count > pool->idle_count))
-        pool->trimmed_count = pool->idle_count;
+    if (UNLIKELY(pool->shallow_count > pool->idle_count)) {
+        pool->shallow_count = pool->idle_count;
+        if (pool->trimmed_count > pool->idle_count)
+            pool->trimmed_count = pool->idle_count;
+    }
     return pool->idle[pool->idle_count];
 }
 
@@ -311,27 +315,36 @@ void stack_return(struct coro *coro)
 
 /* ---- giving memory back ---------------------------------------------------------------------- */
 
-static void discard(struct stack_pool *pool, struct coro *coro)
+/* All but the last `kept` bytes below the top. */
+static void discard_below(struct stack_pool *pool, struct coro *coro, size_t kept)
 {
     uintptr_t slot_end =
         ((uintptr_t)coro->top + pool->stacks->page_bytes - 1) & -pool->stacks->page_bytes;
     char *bottom = (char *)slot_end - pool->slot_bytes + pool->guard_bytes;
 
-    coro->context = NULL; /* its frames are gone: it begins afresh */
-    coro_unpoison(coro);
-    sys_discard(bottom, pool->slot_bytes - pool->guard_bytes);
+    if (stack_usable_bytes(pool) > kept)
+        sys_discard(bottom, stack_usable_bytes(pool) - kept);
 }
 
-/* The longest idle ones first; the last WARM_MAX keep their pages. */
+static void discard(struct stack_pool *pool, struct coro *coro)
+{
+    coro->context = NULL; /* its frames are gone: it begins afresh */
+    coro_unpoison(coro);
+    discard_below(pool, coro, 0);
+}
+
+/* The longest idle ones first; the last WARM_MAX keep what they most likely need again. */
 static bool trim_pool(struct stack_pool *pool)
 {
-    unsigned count = 0;
+    unsigned left = TRIM_BATCH;
 
-    while (count < TRIM_BATCH && pool->trimmed_count + WARM_MAX < pool->idle_count) {
+    for (; left && pool->trimmed_count + WARM_MAX < pool->idle_count; left--)
         discard(pool, pool->idle[pool->trimmed_count++]);
-        count++;
-    }
-    return count > 0;
+    if (pool->shallow_count < pool->trimmed_count)
+        pool->shallow_count = pool->trimmed_count;
+    for (; left && pool->shallow_count < pool->idle_count; left--)
+        discard_below(pool, pool->idle[pool->shallow_count++], WARM_BYTES);
+    return left < TRIM_BATCH;
 }
 
 bool stacks_trim(struct stacks *stacks)

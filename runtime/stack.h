@@ -18,7 +18,7 @@
  *   take      at the first run
  *   return    at the end; last returned first taken, so that warm pages are used again
  *   trim      while the hub idles: the memory of stacks beyond the warm ones goes back to the
- *             kernel
+ *             kernel, and of the warm ones what only a deep excursion touched
  *
  * Owned by one hub; no other thread comes here. Core dumps are not told to skip idle stacks
  * (MADV_DONTDUMP is per mapping and would split the region); their pages are given back instead.
@@ -48,9 +48,10 @@ struct stack_pool {
     size_t slot_bytes, guard_bytes;
     struct stack_region *regions, **regions_tail; /* oldest first */
     struct stack_region *carving; /* the oldest region with slots never used, or the last one */
-    /* those not in use, last returned last; the first trimmed_count hold no memory */
+    /* those not in use, last returned last; the first trimmed_count hold no memory, the first
+     * shallow_count none but near their tops */
     struct coro **idle;
-    size_t idle_count, trimmed_count, idle_capacity;
+    size_t idle_count, trimmed_count, shallow_count, idle_capacity;
     size_t uncarved_count; /* slots never used, of all regions */
     size_t reserved_count; /* promised to unstarted tasks */
     size_t slot_count;

@@ -172,6 +172,47 @@ Test(limits, idle_stacks_are_given_back_to_the_kernel)
     cr_assert_eq(gring_run(leave_stacks_to_cool, NULL, NULL), 0);
 }
 
+enum { DIVERS = 100, DEPTH_KIB = 200 };
+
+static void *dive_and_park(void *unused)
+{
+    volatile char deep[DEPTH_KIB * 1024];
+
+    for (size_t byte = 0; byte < sizeof deep; byte += 1024)
+        deep[byte] = 1;
+    (void)unused;
+    gring_park(NULL);
+    return NULL;
+}
+
+/* Fewer than are kept warm: what they touched near their tops stays, and is used again. */
+static void *leave_deep_stacks(void *unused)
+{
+    gring_task *divers[DIVERS];
+    size_t peak_kib;
+
+    (void)unused;
+    for (int index = 0; index < DIVERS; index++)
+        divers[index] = gring_spawn(dive_and_park, NULL);
+    gring_idle();
+    peak_kib = resident_kib();
+    for (int index = 0; index < DIVERS; index++) {
+        gring_unpark(divers[index], NULL);
+        gring_join(divers[index], NULL);
+    }
+    for (int round = 0; round < 100; round++)
+        gring_sleep(10 * GRING_US);
+    cr_assert_lt(resident_kib() + (size_t)DIVERS * DEPTH_KIB / 2, peak_kib);
+    return NULL;
+}
+
+Test(limits, what_a_deep_excursion_touched_is_given_back)
+{
+    if (UNDER_ASAN)
+        cr_skip_test("its shadow has a memory of its own");
+    cr_assert_eq(gring_run(leave_deep_stacks, NULL, NULL), 0);
+}
+
 /* ---- guards that are mappings ---- */
 
 enum { SPARED = 100, DEFAULT_MAP_COUNT = 65530 };

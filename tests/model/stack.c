@@ -95,14 +95,27 @@ static void give_back(struct twin *twin, unsigned which)
     *place = twin->taken[--twin->taken_count];
 }
 
-/* At most a bounded number at a time, and none of the warm ones. */
+/* What lay deep in a stack that nobody uses has been given back. */
+static void must_be_shallow(const struct twin *twin)
+{
+    const void *nothing = NULL;
+
+    for (unsigned index = 0; index < twin->returned_count; index++)
+        MUST(memcmp(twin->returned[index]->top - stack_bytes[1], &nothing, MARK_BYTES) == 0);
+}
+
+/* At most a bounded number at a time; of the warm ones only what lies deep. */
 static void trim(void)
 {
-    bool has_cold = false;
+    bool has_cold = false, has_deep = false;
 
-    for (unsigned which = 0; which < POOLS; which++)
+    for (unsigned which = 0; which < POOLS; which++) {
         has_cold |= pool_of(which)->trimmed_count + WARM < twins[which].returned_count;
-    MUST(stacks_trim(&stacks) == has_cold);
+        has_deep |= pool_of(which)->shallow_count < twins[which].returned_count;
+    }
+    MUST(stacks_trim(&stacks) == (has_cold || has_deep));
+    if (!has_cold && !has_deep)
+        must_be_shallow(&twins[1]);
 }
 
 static void many(struct twin *twin, struct stack_pool *pool, unsigned count)
@@ -123,7 +136,7 @@ static void compare(const struct twin *twin, const struct stack_pool *pool)
 {
     MUST(pool->reserved_count == twin->reserved);
     MUST(pool->idle_count == twin->returned_count);
-    MUST(pool->trimmed_count <= pool->idle_count);
+    MUST(pool->trimmed_count <= pool->shallow_count && pool->shallow_count <= pool->idle_count);
     MUST(pool->slot_count - pool->uncarved_count - pool->idle_count == twin->taken_count);
     MUST(pool->idle_count + pool->uncarved_count >= pool->reserved_count); /* a promise is kept */
 }

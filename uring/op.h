@@ -29,7 +29,8 @@
  * the completion: until it gets to run again, and until the hub enters the kernel again. Somebody
  * who closes the file then finds it locked, or busy being written. So an op that a worker may
  * carry out on a file is fenced: a NOP is linked behind it, which the kernel begins when it has let
- * go of the request, and the op is done when that has completed, too.
+ * go of the request, and the op is done when that has completed, too. (Where the kernel ran out of
+ * memory between the two, the fence waits for nothing, and the op is done with its own completion.)
  *
  * A chain is an array of ops whose SQEs carry a link flag, all but the last: each begins when the
  * one before it has succeeded. The kernel sees a chain only within one enter, so it is pushed as

@@ -35,15 +35,17 @@ enum canary {
     BUFFER_TWICE,
     BUFFER_LOST,
     ZERO_COPY_EARLY,
-    CHAIN_CUT
+    CHAIN_CUT,
+    PASSED_LEAKED,
+    PASSED_TWICE
 };
 
 static const char *const names[] = {
-    "none",         "early_return", "result_dropped",   "accept_leaked",
-    "lost_wake",    "early_timer",  "cancel_forgotten", "withdraw_forgets",
-    "short_write",  "kill_ignored", "claim_ignored",    "overtaken",
-    "wake_dropped", "buffer_twice", "buffer_lost",      "zero_copy_early",
-    "chain_cut"
+    "none",         "early_return",  "result_dropped",   "accept_leaked",
+    "lost_wake",    "early_timer",   "cancel_forgotten", "withdraw_forgets",
+    "short_write",  "kill_ignored",  "claim_ignored",    "overtaken",
+    "wake_dropped", "buffer_twice",  "buffer_lost",      "zero_copy_early",
+    "chain_cut",    "passed_leaked", "passed_twice"
 };
 
 static enum canary alive;
@@ -84,10 +86,20 @@ static bool is_write(const struct op *op)
     return op->sqe.opcode == IORING_OP_SEND || op->sqe.opcode == IORING_OP_WRITE;
 }
 
+static bool is_message(const struct op *op, unsigned opcode)
+{
+    return op->sqe.opcode == opcode && ((struct msghdr *)(uintptr_t)op->sqe.addr)->msg_controllen;
+}
+
 int __wrap_await(struct op *op, const char *what)
 {
-    int result = __real_await(op, what);
+    int result;
 
+    if (is_message(op, IORING_OP_SENDMSG) && sings(PASSED_TWICE))
+        op->sqe.msg_flags |= MSG_WAITALL; /* each part takes the descriptors along */
+    result = __real_await(op, what);
+    if (result > 0 && is_message(op, IORING_OP_RECVMSG) && is_killed() && sings(PASSED_LEAKED))
+        ((struct msghdr *)(uintptr_t)op->sqe.addr)->msg_controllen = 0; /* nobody closes it */
     if (result > 0 && op->sqe.opcode == IORING_OP_RECV && is_killed() && sings(RESULT_DROPPED))
         return -ECANCELED; /* the bytes are gone */
     if (result >= 0 && op->sqe.opcode == IORING_OP_ACCEPT && is_killed() && sings(ACCEPT_LEAKED))

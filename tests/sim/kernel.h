@@ -25,6 +25,7 @@
 #include "uring/ring.h"
 
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdatomic.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -32,6 +33,11 @@
 
 enum { FD_FIRST = 1000, FD_LIMIT = 4096 };
 enum { WOULD_BLOCK = -100000 };
+
+static inline size_t smaller(size_t left, size_t right)
+{
+    return left < right ? left : right;
+}
 
 /* ---- moods: per mille, drawn for each run ---------------------------------------------------- */
 
@@ -56,6 +62,8 @@ struct channel {
     size_t capacity, head; /* head: the oldest byte that was not taken */
     size_t queued;         /* sent and not taken */
     size_t arrived;        /* of them those that the receiver can see */
+    uint64_t taken;        /* in all: the place of the oldest byte in the stream */
+    struct list passed;    /* descriptors that travel with bytes of these, in order */
     bool ended;            /* the sender sends no more */
     bool end_arrived;
     struct object *receiver, *sender; /* NULL: closed */
@@ -65,7 +73,8 @@ enum object_kind {
     SOCKET_FRESH,
     SOCKET_CONNECTING,
     SOCKET_STREAM,
-    SOCKET_LISTENER,
+    SOCKET_DATAGRAM,
+    SOCKET_LISTENER, /* the last socket */
     PIPE_READER,
     PIPE_WRITER,
     REGULAR_FILE,
@@ -91,6 +100,11 @@ struct object {
     struct list listeners_link, accept_queue; /* of struct arrival */
     unsigned accept_count, backlog;
     struct io_request *connecting;
+
+    struct list datagrams; /* those that arrived first; of a pair also those under way */
+    unsigned datagrams_sent, datagrams_arrived, datagram_room;
+    struct object *peer; /* of a datagram pair; NULL: closed */
+    bool is_pair, peer_was_missed;
 
     struct stored_file *file;
     uint64_t position;
@@ -132,11 +146,37 @@ void channel_take(struct channel *channel, size_t size);
 void channel_end(struct channel *channel);
 void connection_reset(struct object *socket);
 void socket_shutdown(struct object *socket, int how);
+struct object *datagram_socket_at(const struct sockaddr_storage *address);
 struct object *listener_at(const struct sockaddr_storage *address);
 int socket_bind(struct object *socket, const struct sockaddr *address, socklen_t length);
 int socket_listen(struct object *socket, int backlog);
 struct stored_file *file_open(const char *path, int flags, int *error);
 void file_resize(struct stored_file *file, size_t size);
+
+struct object *datagram_socket_new(void);
+void datagram_join(struct object *left, struct object *right);
+void datagram_release(struct object *socket);
+unsigned datagram_events(const struct object *socket);
+
+/* Descriptors that a message carries; a reference to each. */
+enum { PASSED_MAX = 8 };
+struct passed {
+    struct list link;    /* in a channel */
+    uint64_t place, end; /* of its message in the stream */
+    unsigned count;
+    struct object *objects[PASSED_MAX];
+};
+
+/* From the message's ancillary data; NULL: it has none. -EBADF: one is no descriptor. */
+int passed_collect(const struct msghdr *message, struct passed **passed);
+void passed_drop(struct passed *passed); /* NULL: nothing */
+/* To those `size` bytes that were sent last. Takes them over. */
+void channel_attach(struct channel *channel, struct passed *passed, size_t size);
+/* How far a receive may go at most. */
+size_t channel_until_passed_end(const struct channel *channel);
+/* What comes with the next `size` bytes, or NULL; still the channel's. */
+struct passed *channel_passed(const struct channel *channel, size_t size);
+void channel_drop_passed(struct channel *channel);
 
 /* ---- requests -------------------------------------------------------------------------------- */
 
@@ -163,6 +203,9 @@ struct io_request {
     size_t done; /* moved so far, where one request goes on after a part */
     int result;
     uint32_t cqe_flags;
+    size_t control_bytes; /* what RECVMSG says in its header: of ancillary data, of the address */
+    socklen_t name_bytes;
+    int message_flags;
     bool cancel_told; /* its worker was */
 };
 
@@ -185,6 +228,8 @@ void request_post_more(struct io_request *request, int result, uint32_t flags);
 void request_look(struct io_request *request);
 void request_end(struct io_request *request, int result);
 void request_free(struct io_request *request);
+/* The memory that its SQE names. */
+void request_take_vector(struct io_request *request);
 size_t request_bytes(const struct io_request *request);
 void request_copy_in(const struct io_request *request, const void *bytes, size_t size,
                      size_t place);
@@ -202,6 +247,16 @@ int zero_copy_refuses(const struct io_request *request);
 bool zero_copy_notifies(const struct io_request *request);
 void zero_copy_lend(struct io_request *request);
 
+/* The header that SENDMSG and RECVMSG name, or NULL. */
+struct msghdr *message_of(const struct io_request *request);
+void passed_deliver(struct io_request *request, const struct passed *passed);
+int attempt_send(struct io_request *request);
+int attempt_recv(struct io_request *request);
+int attempt_sendmsg(struct io_request *request);
+int attempt_recvmsg(struct io_request *request);
+int datagram_send(struct io_request *request);
+int datagram_receive(struct io_request *request, unsigned flags);
+
 void ring_post(uint64_t user_data, int result, uint32_t flags);
 
 /* ---- the world ------------------------------------------------------------------------------- */
@@ -212,7 +267,7 @@ extern struct world {
     unsigned faults;       /* of this run */
     struct agenda kernel;  /* happens while the ring is entered */
     struct agenda threads; /* happens whenever time passes */
-    struct list requests, listeners, files;
+    struct list requests, listeners, datagram_sockets, files;
     struct object *descriptors[FD_LIMIT];
     unsigned descriptor_count, object_count;
     unsigned descriptors_left;
@@ -269,6 +324,9 @@ enum sometimes {
     NOTIFICATION_WAS_LATE,
     CHAIN_WAS_CUT,
     LINK_BROKE,
+    DESCRIPTOR_WAS_PASSED,
+    DESCRIPTOR_WAS_LOST_ON_THE_WAY,
+    DATAGRAM_WAS_LOST,
     SOMETIMES_COUNT
 };
 

@@ -1,12 +1,12 @@
 /*
  * The system calls of everything above: base/sys.h and base/clock.h, which this file replaces, and
- * libc's calls that name a descriptor, which the linker sends here (--wrap=NAME: NAME is
- * __wrap_NAME, the real one __real_NAME). A descriptor below FD_FIRST is the real kernel's.
+ * libc's calls that name a descriptor. One below FD_FIRST is the real kernel's.
  */
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/sys.h"
 #include "tests/sim/kernel.h"
+#include "tests/sim/wrap.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -216,19 +216,6 @@ bool __wrap_probe_opcode(int opcode)
 
 /* ---- descriptors: libc ----------------------------------------------------------------------- */
 
-static int answer(int result)
-{
-    if (result >= 0)
-        return result;
-    errno = -result;
-    return -1;
-}
-
-#define WRAP(type, name, ...)                                                                      \
-    type __real_##name(__VA_ARGS__);                                                               \
-    type __wrap_##name(__VA_ARGS__);                                                               \
-    type __wrap_##name(__VA_ARGS__)
-
 WRAP(int, close, int fd)
 {
     return fd < FD_FIRST ? __real_close(fd) : answer(descriptor_close(fd));
@@ -377,23 +364,31 @@ WRAP(int, pipe2, int ends[2], int flags)
     return answer(two(reader, writer, ends));
 }
 
+static struct object *socket_new(int type, enum object_kind stream)
+{
+    bool is_datagram = (type & ~(SOCK_CLOEXEC | SOCK_NONBLOCK)) == SOCK_DGRAM;
+
+    return is_datagram ? datagram_socket_new() : object_new(stream);
+}
+
 WRAP(int, socketpair, int family, int type, int protocol, int ends[2])
 {
-    struct object *left = object_new(SOCKET_STREAM), *right = object_new(SOCKET_STREAM);
+    struct object *left = socket_new(type, SOCKET_STREAM), *right = socket_new(type, SOCKET_STREAM);
 
     (void)family;
-    (void)type;
     (void)protocol;
-    connect_pair(left, right);
+    if (left->kind == SOCKET_DATAGRAM)
+        datagram_join(left, right);
+    else
+        connect_pair(left, right);
     return answer(two(left, right, ends));
 }
 
 WRAP(int, socket, int family, int type, int protocol)
 {
     (void)family;
-    (void)type;
     (void)protocol;
-    return answer(descriptor_new(object_new(SOCKET_FRESH)));
+    return answer(descriptor_new(socket_new(type, SOCKET_FRESH)));
 }
 
 WRAP(int, bind, int fd, const struct sockaddr *address, socklen_t length)

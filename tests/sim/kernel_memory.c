@@ -117,11 +117,6 @@ static struct {
     size_t used, high_water;
 } arena;
 
-static size_t smaller(size_t left, size_t right)
-{
-    return left < right ? left : right;
-}
-
 void *sim_alloc(size_t bytes)
 {
     char *start;

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <string.h>
 
 struct world world;
@@ -22,6 +21,7 @@ void world_begin(unsigned faults, const struct mood *mood)
                             .next_port = 32768 };
     list_init(&world.requests);
     list_init(&world.listeners);
+    list_init(&world.datagram_sockets);
     list_init(&world.files);
 }
 
@@ -46,6 +46,7 @@ static struct channel *channel_new(struct object *sender, struct object *receive
     channel->bytes = sim_alloc(channel->capacity);
     channel->sender = sender;
     channel->receiver = receiver;
+    list_init(&channel->passed);
     return channel;
 }
 
@@ -110,6 +111,7 @@ void channel_take(struct channel *channel, size_t size)
     channel->head = (channel->head + size) % channel->capacity;
     channel->queued -= size;
     channel->arrived -= size;
+    channel->taken += size;
     if (channel->sender)
         object_changed(channel->sender);
     note_end(channel);
@@ -146,6 +148,7 @@ static void release_stream(struct object *object)
 {
     if (object->in) {
         object->in->receiver = NULL;
+        channel_drop_passed(object->in);
         if (object->in->sender)
             object_changed(object->in->sender);
     }
@@ -179,6 +182,8 @@ void object_drop(struct object *object)
     sim_note("release", object->number, object->kind, 0);
     if (object->kind == SOCKET_LISTENER)
         release_listener(object);
+    else if (object->kind == SOCKET_DATAGRAM)
+        datagram_release(object);
     else
         release_stream(object);
 }
@@ -221,6 +226,8 @@ unsigned object_events(const struct object *object)
         return !list_empty(&object->accept_queue) || object->receive_shut ? POLLIN : 0;
     case SOCKET_FRESH:
         return POLLOUT | POLLHUP;
+    case SOCKET_DATAGRAM:
+        return datagram_events(object);
     case SOCKET_CONNECTING:
         return object->error ? POLLOUT | POLLERR : 0;
     default:
@@ -385,15 +392,25 @@ static bool same_address(const struct sockaddr_storage *left, const struct socka
     return memcmp(left, right, sizeof(struct sockaddr_un)) == 0;
 }
 
-struct object *listener_at(const struct sockaddr_storage *address)
+static struct object *socket_at(struct list *sockets, const struct sockaddr_storage *address)
 {
-    for (struct list *link = world.listeners.next; link != &world.listeners; link = link->next) {
-        struct object *listener = CONTAINER_OF(link, struct object, listeners_link);
+    for (struct list *link = sockets->next; link != sockets; link = link->next) {
+        struct object *socket = CONTAINER_OF(link, struct object, listeners_link);
 
-        if (same_address(&listener->address, address))
-            return listener;
+        if (same_address(&socket->address, address))
+            return socket;
     }
     return NULL;
+}
+
+struct object *listener_at(const struct sockaddr_storage *address)
+{
+    return socket_at(&world.listeners, address);
+}
+
+struct object *datagram_socket_at(const struct sockaddr_storage *address)
+{
+    return socket_at(&world.datagram_sockets, address);
 }
 
 int socket_bind(struct object *socket, const struct sockaddr *address, socklen_t length)
@@ -406,8 +423,10 @@ int socket_bind(struct object *socket, const struct sockaddr *address, socklen_t
     memcpy(&wanted, address, length);
     if (wanted.ss_family == AF_INET && inet->sin_port == 0)
         inet->sin_port = htons(world.next_port++);
-    if (listener_at(&wanted))
+    if (socket->kind == SOCKET_DATAGRAM ? datagram_socket_at(&wanted) : listener_at(&wanted))
         return -EADDRINUSE;
+    if (socket->kind == SOCKET_DATAGRAM)
+        list_push_back(&world.datagram_sockets, &socket->listeners_link);
     socket->address = wanted;
     socket->address_length = length;
     return 0;

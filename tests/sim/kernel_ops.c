@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <string.h>
 
 #ifndef IORING_CQE_F_SOCK_NONEMPTY
@@ -11,11 +10,6 @@
 #endif
 
 enum { PIECE_BYTES = 4096 };
-
-static size_t smaller(size_t left, size_t right)
-{
-    return left < right ? left : right;
-}
 
 /* How much of what could move does move now. At least a byte. */
 static size_t some_of(size_t size)
@@ -41,6 +35,24 @@ static int pending_error(struct object *object)
     return error;
 }
 
+/* The descriptors that come with what is received: for who asked for a message. */
+static void take_passed(struct io_request *request, struct passed *passed, bool peek)
+{
+    if (!passed)
+        return;
+    if (message_of(request))
+        passed_deliver(request, passed);
+    if (peek)
+        return;
+    list_unlink(&passed->link);
+    passed_drop(passed);
+}
+
+static bool got_passed(const struct io_request *request)
+{
+    return request->control_bytes || request->message_flags & MSG_CTRUNC;
+}
+
 /* Up to `size` bytes out of the channel into the request's buffer, behind what is there. */
 static size_t move_in(struct io_request *request, size_t size, bool peek)
 {
@@ -48,9 +60,10 @@ static size_t move_in(struct io_request *request, size_t size, bool peek)
     unsigned char piece[PIECE_BYTES];
     size_t moved = 0;
 
-    size = smaller(size, channel->arrived);
+    size = smaller(size, smaller(channel->arrived, channel_until_passed_end(channel)));
     if (peek)
         size = smaller(size, sizeof piece);
+    take_passed(request, channel_passed(channel, size), peek);
     while (moved < size) {
         size_t count = channel_peek(channel, piece, smaller(size - moved, sizeof piece));
 
@@ -75,7 +88,7 @@ static int receive(struct io_request *request, unsigned flags)
     if (object->in->arrived > 0 && !object->receive_shut) {
         size_t moved = move_in(request, some_of(wanted), flags & MSG_PEEK);
 
-        if (flags & MSG_WAITALL && moved < wanted && !(flags & MSG_PEEK)) {
+        if (flags & MSG_WAITALL && moved < wanted && !(flags & MSG_PEEK) && !got_passed(request)) {
             request->done += moved;
             return WOULD_BLOCK;
         }
@@ -143,13 +156,14 @@ static int receive_from_socket(struct io_request *request)
 
     if (request->object->kind > SOCKET_LISTENER)
         return -ENOTSOCK;
-    result = receive(request, flags);
+    result = request->object->kind == SOCKET_DATAGRAM ? datagram_receive(request, flags)
+                                                      : receive(request, flags);
     if (result == WOULD_BLOCK && must_not_wait(request))
         return request->done ? (int)request->done : -EAGAIN;
     return result;
 }
 
-static int attempt_recv(struct io_request *request)
+int attempt_recv(struct io_request *request)
 {
     int result;
 
@@ -163,14 +177,17 @@ static int attempt_recv(struct io_request *request)
     return result;
 }
 
-static int attempt_send(struct io_request *request)
+int attempt_send(struct io_request *request)
 {
     unsigned flags = request->sqe.msg_flags;
     int result;
 
     if (request->object->kind > SOCKET_LISTENER)
         return -ENOTSOCK;
-    result = send_out(request, flags & MSG_WAITALL && !(flags & MSG_DONTWAIT));
+    if (request->object->kind == SOCKET_DATAGRAM)
+        result = datagram_send(request);
+    else
+        result = send_out(request, flags & MSG_WAITALL && !(flags & MSG_DONTWAIT));
     return result == WOULD_BLOCK && must_not_wait(request) ? -EAGAIN : result;
 }
 
@@ -425,6 +442,8 @@ static const struct operation operations[] = {
     [IORING_OP_OPENAT] = { "openat", attempt_open, 0, false, false, true },
     [IORING_OP_RECV] = { "recv", attempt_recv, POLLIN, true, true, false },
     [IORING_OP_SEND] = { "send", attempt_send, POLLOUT, true, true, false },
+    [IORING_OP_RECVMSG] = { "recvmsg", attempt_recvmsg, POLLIN, true, true, false },
+    [IORING_OP_SENDMSG] = { "sendmsg", attempt_sendmsg, POLLOUT, true, true, false },
     [IORING_OP_SEND_ZC] = { "send_zc", attempt_send_zc, POLLOUT, true, true, false },
     [IORING_OP_ACCEPT] = { "accept", attempt_accept, POLLIN, true, true, false },
     [IORING_OP_CONNECT] = { "connect", attempt_connect, POLLOUT, true, false, false },

@@ -2,7 +2,6 @@
 #include "tests/sim/kernel.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <string.h>
 
 static unsigned live_count;
@@ -38,21 +37,29 @@ static bool is_vector(const struct io_uring_sqe *sqe)
     return sqe->opcode == IORING_OP_READV || sqe->opcode == IORING_OP_WRITEV;
 }
 
-static void take_vector(struct io_request *request)
+static void copy_vector(struct io_request *request, const struct iovec *vector, size_t count)
+{
+    struct iovec *copy = sim_alloc((count + 1) * sizeof *copy);
+
+    if (count)
+        memcpy(copy, vector, count * sizeof *copy);
+    request->vector = copy;
+    request->vector_count = (unsigned)count;
+}
+
+void request_take_vector(struct io_request *request)
 {
     const struct io_uring_sqe *sqe = &request->sqe;
+    const struct msghdr *message = message_of(request);
     void *start = (void *)(uintptr_t)sqe->addr;
-    struct iovec *copy;
 
     request->single = (struct iovec){ .iov_base = start, .iov_len = sqe->len };
     request->vector = &request->single;
     request->vector_count = 1;
-    if (!is_vector(sqe))
-        return;
-    copy = sim_alloc((sqe->len + 1) * sizeof *copy);
-    memcpy(copy, start, sqe->len * sizeof *copy);
-    request->vector = copy;
-    request->vector_count = sqe->len;
+    if (message)
+        copy_vector(request, message->msg_iov, message->msg_iovlen);
+    else if (is_vector(sqe))
+        copy_vector(request, start, sqe->len);
 }
 
 size_t request_bytes(const struct io_request *request)
@@ -111,7 +118,8 @@ static void scribble(struct io_request *request)
 {
     static const unsigned char garbage[64] = { [0 ... 63] = 0xdb };
     unsigned opcode = request->sqe.opcode;
-    bool reads = opcode == IORING_OP_READ || opcode == IORING_OP_READV || opcode == IORING_OP_RECV;
+    bool reads = opcode == IORING_OP_READ || opcode == IORING_OP_READV ||
+                 opcode == IORING_OP_RECV || opcode == IORING_OP_RECVMSG;
     size_t size = request_bytes(request);
 
     if (reads && request->result == -ECANCELED && sim_chance(500))
@@ -136,6 +144,8 @@ static bool breaks_chain(const struct io_request *request)
     case IORING_OP_RECV:
     case IORING_OP_SEND:
     case IORING_OP_SEND_ZC:
+    case IORING_OP_RECVMSG:
+    case IORING_OP_SENDMSG:
         return request->sqe.msg_flags & MSG_WAITALL && (size_t)request->result < wanted;
     default:
         return false;
@@ -433,7 +443,7 @@ void request_submit(const struct io_uring_sqe *sqe, bool is_last)
     struct io_request *request = request_new(sqe), *whole;
 
     sim_note("submit", (int64_t)request->number, sqe->opcode, sqe->fd);
-    take_vector(request);
+    request_take_vector(request);
     if (first) {
         request->state = REQUEST_HELD;
         last->next = request;

@@ -30,19 +30,14 @@ static struct {
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-static unsigned smaller(unsigned left, unsigned right)
-{
-    return left < right ? left : right;
-}
-
 int ring_open(struct ring *ring, unsigned entries)
 {
     memset(ring, 0, sizeof *ring);
     if (memory_fails())
         return -ENOMEM;
     CHECK(!queues.is_open);
-    queues.sq_room = smaller(smaller(entries, SQ_ROOM_MAX), world.mood.sq_room);
-    queues.cq_room = smaller(CQ_ROOM_MAX, world.mood.cq_room);
+    queues.sq_room = (unsigned)smaller(smaller(entries, SQ_ROOM_MAX), world.mood.sq_room);
+    queues.cq_room = (unsigned)smaller(CQ_ROOM_MAX, world.mood.cq_room);
     queues.sq_count = queues.cq_head = queues.cq_tail = 0;
     queues.overflow = NULL;
     queues.overflow_count = queues.overflow_capacity = 0;
@@ -164,7 +159,7 @@ bool ring_wants_enter(const struct ring *ring)
 
 unsigned ring_reap(struct ring *ring, struct io_uring_cqe *cqes, unsigned max)
 {
-    unsigned count = smaller(cq_count(), max);
+    unsigned count = (unsigned)smaller(cq_count(), max);
 
     threads_run();
     for (unsigned index = 0; index < count; index++)

@@ -33,6 +33,9 @@ const char *const sometimes_names[SOMETIMES_COUNT] = {
     [NOTIFICATION_WAS_LATE] = "a notification was late",
     [CHAIN_WAS_CUT] = "a chain was cut by a partial submit",
     [LINK_BROKE] = "a link broke",
+    [DESCRIPTOR_WAS_PASSED] = "a descriptor was passed",
+    [DESCRIPTOR_WAS_LOST_ON_THE_WAY] = "a descriptor was lost on the way",
+    [DATAGRAM_WAS_LOST] = "a datagram was lost",
 };
 
 void sometimes(enum sometimes what)

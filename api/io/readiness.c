@@ -163,6 +163,17 @@ static nfds_t piece_limit(void)
     return limit.rlim_cur ? (nfds_t)limit.rlim_cur : 1;
 }
 
+/* A signal's handler may run also in a call that does not wait, if it finds nothing. */
+static int poll_now(struct pollfd *fds, nfds_t count)
+{
+    int result;
+
+    do
+        result = poll(fds, count, 0);
+    while (result < 0 && errno == EINTR);
+    return result;
+}
+
 static int poll_in_pieces(struct pollfd *fds, nfds_t count)
 {
     nfds_t limit = piece_limit(), size;
@@ -170,7 +181,7 @@ static int poll_in_pieces(struct pollfd *fds, nfds_t count)
 
     for (nfds_t first = 0; first < count; first += size) {
         size = count - first < limit ? count - first : limit;
-        result = poll(fds + first, size, 0);
+        result = poll_now(fds + first, size);
         if (result < 0)
             return -errno;
         total += result;
@@ -181,7 +192,7 @@ static int poll_in_pieces(struct pollfd *fds, nfds_t count)
 int readiness_now(struct pollfd *fds, nfds_t count)
 {
     int saved_errno = errno;
-    int result = poll(fds, count, 0);
+    int result = poll_now(fds, count);
 
     if (result < 0)
         result = errno == EINVAL ? poll_in_pieces(fds, count) : -errno;

@@ -8,6 +8,7 @@
 #include "api/result.h"
 #include "runtime/hub.h"
 
+#include <errno.h>
 #include <greenring/io.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -166,12 +167,28 @@ static int select_green(struct selection *selection, struct timeval *time)
     return result;
 }
 
+/* Without waiting; a signal's handler may run all the same. */
+static int select_now(int limit, fd_set *reads, fd_set *writes, fd_set *exceptions,
+                      struct timeval *time)
+{
+    int saved_errno = errno, result;
+
+    do
+        result = select(limit, reads, writes, exceptions, time);
+    while (result < 0 && errno == EINTR);
+    if (result >= 0)
+        errno = saved_errno;
+    return result;
+}
+
 int gring_select(int limit, fd_set *reads, fd_set *writes, fd_set *exceptions, struct timeval *time)
 {
     struct selection selection = { .sets = { reads, writes, exceptions }, .limit = limit };
 
-    if (!hub_self() || (time && time->tv_sec == 0 && time->tv_usec == 0))
+    if (!hub_self())
         return select(limit, reads, writes, exceptions, time);
+    if (time && time->tv_sec == 0 && time->tv_usec == 0)
+        return select_now(limit, reads, writes, exceptions, time);
     if (limit < 0 || limit > FD_SETSIZE || (time && (time->tv_sec < 0 || time->tv_usec < 0)))
         return (int)api_result(-EINVAL);
     return (int)api_result(select_green(&selection, time));

@@ -17,6 +17,7 @@
 #include <sys/inotify.h>
 #include <sys/select.h>
 #include <sys/signalfd.h>
+#include <sys/time.h>
 #include <sys/timerfd.h>
 
 enum { ERRNO_BEFORE = 4242 };
@@ -964,6 +965,58 @@ GreenTest(select, with_no_time_does_not_park)
     cr_assert_eq(ran, 0);
     close_both(ends);
 }
+
+/* ---- signals --------------------------------------------------------------------------------- */
+
+enum { LOOKS = 100000, STORM_US = 50 };
+
+static void do_nothing(int number)
+{
+    (void)number;
+}
+
+/* One after the other, until the process ends. */
+static void begin_storm(void)
+{
+    struct sigaction action = { .sa_handler = do_nothing, .sa_flags = SA_RESTART };
+    struct itimerval often = { .it_value.tv_usec = STORM_US, .it_interval.tv_usec = STORM_US };
+
+    cr_assert_eq(sigaction(SIGALRM, &action, NULL), 0);
+    cr_assert_eq(setitimer(ITIMER_REAL, &often, NULL), 0);
+}
+
+GreenTest(poll, with_no_time_is_not_interrupted_by_a_signal_s_handler)
+{
+    int ends[2], failed = 0;
+
+    make_pipe(ends);
+    begin_storm();
+    for (int look = 0; look < LOOKS; look++) {
+        struct pollfd one = { .fd = ends[0], .events = POLLIN };
+
+        failed += gring_poll(&one, 1, 0) != 0;
+    }
+    cr_assert_eq(failed, 0, "%d of %d", failed, LOOKS);
+    close_both(ends);
+}
+
+GreenTest(select, with_no_time_is_not_interrupted_by_a_signal_s_handler)
+{
+    int ends[2], failed = 0;
+
+    make_pipe(ends);
+    begin_storm();
+    for (int look = 0; look < LOOKS; look++) {
+        struct timeval none = { 0 };
+        fd_set reads = set_of(ends[0], -1);
+
+        failed += gring_select(ends[0] + 1, &reads, NULL, NULL, &none) != 0;
+    }
+    cr_assert_eq(failed, 0, "%d of %d", failed, LOOKS);
+    close_both(ends);
+}
+
+/* ---- select: what is refused ----------------------------------------------------------------- */
 
 GreenTest(select, refuses_what_is_invalid_and_leaves_the_sets)
 {

@@ -16,28 +16,54 @@
 
 enum { FEW = 8 }; /* descriptors whose sources lie on the stack; above it, memory is allocated */
 
-static bool is_watched(const struct readiness *ready)
+/* One of the call's descriptors, and which file it was when the call began: others run before we
+ * look, and between two waits, and may close it; its number may be another file's by then. */
+struct watched {
+    struct readiness ready;
+    int fd; /* the caller's may change while we wait */
+    uint16_t close_count;
+};
+
+static uint16_t close_count(int fd)
 {
-    return ready->op.state != OP_IDLE;
+    return inflight_close_count(&hub_self()->ops.inflight, fd);
 }
 
-/* fds are the caller's and may change while we wait: who is watched is remembered here. */
-static void watch(struct wait *wait, struct readiness *ready, const struct pollfd *fd)
+static void remember(struct watched *watched, const struct pollfd *fds, nfds_t count)
 {
-    if (fd->fd >= 0)
-        readiness_enlist(wait, ready, fd->fd, fd->events);
-    else
-        ready->op.state = OP_IDLE; /* poll(2) ignores it */
+    for (nfds_t index = 0; index < count; index++) {
+        watched[index].fd = fds[index].fd;
+        watched[index].close_count = close_count(fds[index].fd);
+        watched[index].ready.op.state = OP_IDLE;
+    }
 }
 
-/* Descriptors that gring_close took away: their numbers may be other files' by now, whatever
- * poll(2) says. How many more have revents. */
-static int note_gone(struct pollfd *fds, const struct readiness *ready, nfds_t count)
+static bool is_awaited(const struct watched *watched)
+{
+    return watched->ready.op.state != OP_IDLE;
+}
+
+static void watch(struct wait *wait, struct watched *watched, const struct pollfd *fd)
+{
+    if (watched->fd >= 0) /* poll(2) ignores the others */
+        readiness_enlist(wait, &watched->ready, watched->fd, fd->events);
+}
+
+/* gring_close took it away, or is about to. */
+static bool is_gone(const struct watched *watched)
+{
+    if (close_count(watched->fd) != watched->close_count)
+        return true;
+    return is_awaited(watched) && readiness_answer(&watched->ready) == -EBADF;
+}
+
+/* Whatever poll(2) says of those that are gone. How many more have revents. */
+static int note_gone(struct pollfd *fds, const struct watched *watched, nfds_t count)
 {
     int more = 0;
 
     for (nfds_t index = 0; index < count; index++) {
-        if (!is_watched(&ready[index]) || readiness_answer(&ready[index]) != -EBADF)
+        if (!is_gone(&watched[index]))
             continue;
         more += fds[index].revents == 0;
         fds[index].revents = POLLNVAL;
@@ -45,18 +71,25 @@ static int note_gone(struct pollfd *fds, const struct readiness *ready, nfds_t c
     return more;
 }
 
+static int look(struct pollfd *fds, const struct watched *watched, nfds_t count)
+{
+    int result = readiness_now(fds, count);
+
+    return result < 0 ? result : result + note_gone(fds, watched, count);
+}
+
 /* What made a wait fail in the kernel, such as -ENOMEM; 0: nothing did. */
-static int failure_of(const struct readiness *ready, nfds_t count)
+static int failure_of(const struct watched *watched, nfds_t count)
 {
     for (nfds_t index = 0; index < count; index++)
-        if (is_watched(&ready[index]) && readiness_answer(&ready[index]) < 0)
-            return readiness_answer(&ready[index]);
+        if (is_awaited(&watched[index]) && readiness_answer(&watched[index].ready) < 0)
+            return readiness_answer(&watched[index].ready);
     return 0;
 }
 
 /* -EAGAIN: something was ready, and is not any more. An interruption waits for the next call if
  * there is something to return. */
-static int wait_once(struct pollfd *fds, struct readiness *ready, nfds_t count, gring_ns until)
+static int wait_once(struct pollfd *fds, struct watched *watched, nfds_t count, gring_ns until)
 {
     struct time_source instant;
     struct wait wait;
@@ -65,21 +98,19 @@ static int wait_once(struct pollfd *fds, struct readiness *ready, nfds_t count, 
     if (result < 0)
         return result;
     for (nfds_t index = 0; index < count; index++)
-        watch(&wait, &ready[index], &fds[index]);
+        watch(&wait, &watched[index], &fds[index]);
     time_source_enlist(&wait, &instant, until);
     wait_park(&wait);
-    result = readiness_now(fds, count);
-    if (result >= 0)
-        result += note_gone(fds, ready, count);
+    result = look(fds, watched, count);
     if (result == 0)
         result = wait_outcome(&wait);
     if (result == 0)
-        result = failure_of(ready, count);
+        result = failure_of(watched, count);
     return result == 0 && wait.winner != &instant.source ? -EAGAIN : result;
 }
 
 /* Nobody who polls what is always ready keeps the hub to himself. */
-static int give_way_and_look(struct pollfd *fds, nfds_t count)
+static int give_way_and_look(struct pollfd *fds, const struct watched *watched, nfds_t count)
 {
     struct wait wait;
     int error = wait_begin(&wait, "poll", -1);
@@ -87,25 +118,37 @@ static int give_way_and_look(struct pollfd *fds, nfds_t count)
     if (error < 0)
         return error;
     hub_yield(wait.task);
-    return readiness_now(fds, count);
+    return look(fds, watched, count);
+}
+
+static int poll_watched(struct pollfd *fds, struct watched *watched, nfds_t count, gring_ns until)
+{
+    int result;
+
+    remember(watched, fds, count);
+    result = give_way_and_look(fds, watched, count);
+    if (result != 0)
+        return result;
+    do
+        result = wait_once(fds, watched, count, until);
+    while (result == -EAGAIN);
+    return result;
 }
 
 int poll_until(struct pollfd *fds, nfds_t count, gring_ns until)
 {
-    struct readiness few[FEW], *ready = few;
-    int result = give_way_and_look(fds, count);
+    struct watched few[FEW], *many;
+    int result;
 
-    if (result != 0)
-        return result;
-    if (count > FEW)
-        ready = malloc(count * sizeof *ready);
-    if (!ready)
+    if (!fds && count)
+        return -EFAULT; /* as poll(2), which looks at them later than we do */
+    if (count <= FEW)
+        return poll_watched(fds, few, count, until);
+    many = malloc(count * sizeof *many);
+    if (!many)
         return -ENOMEM;
-    do
-        result = wait_once(fds, ready, count, until);
-    while (result == -EAGAIN);
-    if (ready != few)
-        free(ready);
+    result = poll_watched(fds, many, count, until);
+    free(many);
     return result;
 }
 

@@ -562,6 +562,29 @@ GreenTest(poll, of_a_descriptor_that_is_closed_meanwhile_is_POLLNVAL)
     close(others[0]), close(others[1]), close_both(ends);
 }
 
+GreenTest(poll, does_not_look_at_the_file_that_has_the_number_by_now)
+{
+    int ends[2], others[2];
+    struct pollfd one;
+    struct poll_call call = { .fds = &one, .count = 1, .timeout_ms = -1 };
+    gring_task *task;
+
+    make_pipe(ends);
+    one = (struct pollfd){ .fd = ends[0], .events = POLLIN };
+    task = gring_spawn(do_poll, &call);
+    cr_assert_not_null(task);
+    gring_yield(); /* it has begun, and lets us go first */
+    cr_assert_eq(gring_close(ends[0]), 0);
+    make_pipe(others);
+    cr_assert_eq(others[0], ends[0]);
+    put(others[1]);
+    cr_assert_eq(gring_join(task, NULL), 0);
+    cr_assert_eq(call.result, 1);
+    cr_assert_eq(one.revents, POLLNVAL);
+    gring_close(ends[1]);
+    close_both(others);
+}
+
 GreenTest(poll, of_many_descriptors_that_are_all_closed_ends_once)
 {
     enum { COUNT = 20 };

@@ -4,6 +4,7 @@
  * where the linker puts these functions around the library's (--wrap), so that production code has
  * no trace of them. GRING_CANARY names the one that lives.
  */
+#include "api/io/readiness.h"
 #include "api/sync/sync.h"
 #include "runtime/hub.h"
 #include "runtime/mailbox.h"
@@ -37,7 +38,8 @@ enum canary {
     ZERO_COPY_EARLY,
     CHAIN_CUT,
     PASSED_LEAKED,
-    PASSED_TWICE
+    PASSED_TWICE,
+    SOURCE_DROPPED
 };
 
 static const char *const names[] = {
@@ -45,7 +47,7 @@ static const char *const names[] = {
     "lost_wake",    "early_timer",   "cancel_forgotten", "withdraw_forgets",
     "short_write",  "kill_ignored",  "claim_ignored",    "overtaken",
     "wake_dropped", "buffer_twice",  "buffer_lost",      "zero_copy_early",
-    "chain_cut",    "passed_leaked", "passed_twice"
+    "chain_cut",    "passed_leaked", "passed_twice",     "source_dropped"
 };
 
 static enum canary alive;
@@ -134,6 +136,19 @@ void __wrap_wait_interrupt(struct wait *wait, int error)
 {
     if (!sings(KILL_IGNORED))
         __real_wait_interrupt(wait, error);
+}
+
+/* ---- readiness ------------------------------------------------------------------------------- */
+
+void __real_readiness_enlist(struct wait *wait, struct readiness *ready, int fd, short events);
+void __wrap_readiness_enlist(struct wait *wait, struct readiness *ready, int fd, short events);
+
+/* One of several is not watched. */
+void __wrap_readiness_enlist(struct wait *wait, struct readiness *ready, int fd, short events)
+{
+    bool drops = wait->held_count > 0 && sings(SOURCE_DROPPED);
+
+    __real_readiness_enlist(wait, ready, fd, drops ? 0 : events);
 }
 
 /* ---- serving --------------------------------------------------------------------------------- */

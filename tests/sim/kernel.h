@@ -78,7 +78,8 @@ enum object_kind {
     PIPE_READER,
     PIPE_WRITER,
     REGULAR_FILE,
-    EVENT_COUNTER
+    EVENT_COUNTER,
+    EPOLL
 };
 
 struct object {
@@ -111,6 +112,11 @@ struct object {
     int flags; /* O_* of a file */
 
     uint64_t counter;
+
+    struct list watchers; /* epoll descriptors in which this one is */
+    struct object *watched;
+    unsigned watched_events;
+    struct list watch_link;
 };
 
 /* A connection that waits to be accepted. */
@@ -250,6 +256,12 @@ void zero_copy_lend(struct io_request *request);
 /* The header that SENDMSG and RECVMSG name, or NULL. */
 struct msghdr *message_of(const struct io_request *request);
 void passed_deliver(struct io_request *request, const struct passed *passed);
+unsigned poll_asked(const struct io_request *request);
+int attempt_poll(struct io_request *request);
+unsigned epoll_events(const struct object *epoll);
+void epoll_release(struct object *object);
+void epoll_changed(const struct object *watched);
+
 int attempt_send(struct io_request *request);
 int attempt_recv(struct io_request *request);
 int attempt_sendmsg(struct io_request *request);
@@ -327,6 +339,7 @@ enum sometimes {
     DESCRIPTOR_WAS_PASSED,
     DESCRIPTOR_WAS_LOST_ON_THE_WAY,
     DATAGRAM_WAS_LOST,
+    EPOLL_WAS_NEEDED,
     SOMETIMES_COUNT
 };
 

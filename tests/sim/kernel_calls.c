@@ -299,6 +299,7 @@ static mode_t mode_of(const struct object *object)
     case PIPE_WRITER:
         return S_IFIFO;
     case EVENT_COUNTER:
+    case EPOLL:
         return 0;
     default:
         return S_IFSOCK;

@@ -134,7 +134,9 @@ struct object *object_new(enum object_kind kind)
     object->kind = kind;
     object->number = ++world.object_count;
     object->reference_count = 1;
+    object->flags = kind == PIPE_READER ? O_RDONLY : O_RDWR;
     list_init(&object->waiters);
+    list_init(&object->watchers);
     list_init(&object->accept_queue);
     return object;
 }
@@ -180,6 +182,7 @@ void object_drop(struct object *object)
     if (--object->reference_count > 0)
         return;
     sim_note("release", object->number, object->kind, 0);
+    epoll_release(object);
     if (object->kind == SOCKET_LISTENER)
         release_listener(object);
     else if (object->kind == SOCKET_DATAGRAM)
@@ -196,6 +199,7 @@ void object_changed(struct object *object)
         next = link->next; /* looking may take it out */
         request_look(CONTAINER_OF(link, struct io_request, wait_link));
     }
+    epoll_changed(object);
 }
 
 static unsigned stream_events(const struct object *object)
@@ -224,6 +228,8 @@ unsigned object_events(const struct object *object)
         return (object->counter ? POLLIN : 0) | POLLOUT;
     case SOCKET_LISTENER:
         return !list_empty(&object->accept_queue) || object->receive_shut ? POLLIN : 0;
+    case EPOLL:
+        return epoll_events(object);
     case SOCKET_FRESH:
         return POLLOUT | POLLHUP;
     case SOCKET_DATAGRAM:
@@ -324,6 +330,7 @@ void connect_pair(struct object *client, struct object *server)
 void pipe_join(struct object *reader, struct object *writer)
 {
     reader->in = writer->out = channel_new(writer, reader);
+    writer->flags = O_WRONLY;
 }
 
 static void break_end(struct object *object)

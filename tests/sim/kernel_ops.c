@@ -293,6 +293,11 @@ static int read_counter(struct io_request *request)
     return sizeof object->counter;
 }
 
+static int or_again(const struct io_request *request, int result)
+{
+    return result == WOULD_BLOCK && request->sqe.rw_flags & RWF_NOWAIT ? -EAGAIN : result;
+}
+
 static int attempt_read(struct io_request *request)
 {
     switch (request->object->kind) {
@@ -301,7 +306,7 @@ static int attempt_read(struct io_request *request)
     case EVENT_COUNTER:
         return read_counter(request);
     default:
-        return receive(request, 0);
+        return or_again(request, receive(request, 0));
     }
 }
 
@@ -309,7 +314,7 @@ static int attempt_write(struct io_request *request)
 {
     if (request->object->kind == REGULAR_FILE)
         return write_file(request);
-    return send_out(request, false);
+    return or_again(request, send_out(request, false));
 }
 
 /* ---- sockets --------------------------------------------------------------------------------- */
@@ -417,14 +422,6 @@ static int attempt_connect(struct io_request *request)
 }
 
 /* ---- the rest -------------------------------------------------------------------------------- */
-
-static int attempt_poll(struct io_request *request)
-{
-    unsigned asked = request->sqe.poll32_events | POLLERR | POLLHUP;
-    unsigned now = object_events(request->object) & asked;
-
-    return now ? (int)now : WOULD_BLOCK;
-}
 
 static int attempt_nothing(struct io_request *request)
 {

@@ -257,11 +257,9 @@ static void wake(struct io_request *request)
 static unsigned events_of(const struct io_request *request)
 {
     const struct operation *operation = operation_of(&request->sqe);
-    unsigned asked = operation->events;
-
     if (request->sqe.opcode == IORING_OP_POLL_ADD)
-        asked = request->sqe.poll32_events;
-    return asked | POLLERR | POLLHUP;
+        return poll_asked(request);
+    return operation->events | POLLERR | POLLHUP;
 }
 
 void request_look(struct io_request *request)

@@ -36,6 +36,7 @@ const char *const sometimes_names[SOMETIMES_COUNT] = {
     [DESCRIPTOR_WAS_PASSED] = "a descriptor was passed",
     [DESCRIPTOR_WAS_LOST_ON_THE_WAY] = "a descriptor was lost on the way",
     [DATAGRAM_WAS_LOST] = "a datagram was lost",
+    [EPOLL_WAS_NEEDED] = "a wait needed epoll",
 };
 
 void sometimes(enum sometimes what)

@@ -5,6 +5,7 @@
  * no trace of them. GRING_CANARY names the one that lives.
  */
 #include "api/io/readiness.h"
+#include "api/io/splice.h"
 #include "api/sync/sync.h"
 #include "runtime/hub.h"
 #include "runtime/mailbox.h"
@@ -39,7 +40,8 @@ enum canary {
     CHAIN_CUT,
     PASSED_LEAKED,
     PASSED_TWICE,
-    SOURCE_DROPPED
+    SOURCE_DROPPED,
+    TAIL_LOST
 };
 
 static const char *const names[] = {
@@ -47,7 +49,8 @@ static const char *const names[] = {
     "lost_wake",    "early_timer",   "cancel_forgotten", "withdraw_forgets",
     "short_write",  "kill_ignored",  "claim_ignored",    "overtaken",
     "wake_dropped", "buffer_twice",  "buffer_lost",      "zero_copy_early",
-    "chain_cut",    "passed_leaked", "passed_twice",     "source_dropped"
+    "chain_cut",    "passed_leaked", "passed_twice",     "source_dropped",
+    "tail_lost"
 };
 
 static enum canary alive;
@@ -109,6 +112,17 @@ int __wrap_await(struct op *op, const char *what)
     if (result > 0 && is_write(op) && sings(SHORT_WRITE))
         return (int)op->sqe.len; /* "it was all written" */
     return result;
+}
+
+int __real_splice_some(struct transfer transfer);
+int __wrap_splice_some(struct transfer transfer);
+
+/* A part is taken for all: the rest stays in the pipe of gring_sendfile. */
+int __wrap_splice_some(struct transfer transfer)
+{
+    int result = __real_splice_some(transfer);
+
+    return result > 0 && sings(TAIL_LOST) ? (int)transfer.size : result;
 }
 
 /* ---- how a wait ends ------------------------------------------------------------------------- */

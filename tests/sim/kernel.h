@@ -262,6 +262,13 @@ unsigned epoll_events(const struct object *epoll);
 void epoll_release(struct object *object);
 void epoll_changed(const struct object *watched);
 
+int attempt_splice(struct io_request *request);
+
+/* How much of what could move does move now: at least a byte, if there is one. */
+size_t some_of(size_t size);
+bool disk_fails(void);
+int pending_error(struct object *object); /* reported once */
+
 int attempt_send(struct io_request *request);
 int attempt_recv(struct io_request *request);
 int attempt_sendmsg(struct io_request *request);

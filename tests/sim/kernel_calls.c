@@ -238,6 +238,14 @@ static int duplicate(struct object *object)
     return descriptor_new(object);
 }
 
+static int pipe_bytes(const struct object *object)
+{
+    const struct channel *channel = object->in ? object->in : object->out;
+    bool is_pipe = object->kind == PIPE_READER || object->kind == PIPE_WRITER;
+
+    return is_pipe ? (int)channel->capacity : -EBADF;
+}
+
 static int control(struct object *object, int command, int value)
 {
     switch (command) {
@@ -249,6 +257,10 @@ static int control(struct object *object, int command, int value)
     case F_SETFL:
         object->nonblocking = value & O_NONBLOCK;
         return 0;
+    case F_GETPIPE_SZ:
+        return pipe_bytes(object);
+    case F_SETPIPE_SZ:
+        return -EPERM; /* beyond the user's share */
     case F_DUPFD:
     case F_DUPFD_CLOEXEC:
         return duplicate(object);
@@ -437,15 +449,15 @@ WRAP(int, setsockopt, int fd, int level, int option, const void *value, socklen_
 WRAP(int, getsockopt, int fd, int level, int option, void *value, socklen_t *length)
 {
     struct object *object = descriptor_object(fd);
-    int error = 0;
+    int result = 0;
 
-    if (!object)
-        return answer(-EBADF);
-    if (level == SOL_SOCKET && option == SO_ERROR) {
-        error = -object->error;
-        object->error = 0;
-    }
-    memcpy(value, &error, *length < sizeof error ? *length : sizeof error);
+    if (!object || object->kind > SOCKET_LISTENER)
+        return answer(object ? -ENOTSOCK : -EBADF);
+    if (level == SOL_SOCKET && option == SO_ERROR)
+        result = -pending_error(object);
+    if (level == SOL_SOCKET && option == SO_SNDBUF && object->out)
+        result = (int)object->out->capacity;
+    memcpy(value, &result, smaller(*length, sizeof result));
     return 0;
 }
 

@@ -11,8 +11,7 @@
 
 enum { PIECE_BYTES = 4096 };
 
-/* How much of what could move does move now. At least a byte. */
-static size_t some_of(size_t size)
+size_t some_of(size_t size)
 {
     if (size < 2 || !sim_chance(world.mood.short_transfer))
         return size;
@@ -27,7 +26,7 @@ static bool must_not_wait(const struct io_request *request)
 
 /* ---- streams --------------------------------------------------------------------------------- */
 
-static int pending_error(struct object *object)
+int pending_error(struct object *object)
 {
     int error = object->error;
 
@@ -205,7 +204,7 @@ static bool uses_position(const struct io_request *request)
     return request->sqe.off == UINT64_MAX;
 }
 
-static bool disk_fails(void)
+bool disk_fails(void)
 {
     bool fails = sim_chance(world.mood.bad_disk);
 
@@ -442,6 +441,7 @@ static const struct operation operations[] = {
     [IORING_OP_RECVMSG] = { "recvmsg", attempt_recvmsg, POLLIN, true, true, false },
     [IORING_OP_SENDMSG] = { "sendmsg", attempt_sendmsg, POLLOUT, true, true, false },
     [IORING_OP_SEND_ZC] = { "send_zc", attempt_send_zc, POLLOUT, true, true, false },
+    [IORING_OP_SPLICE] = { "splice", attempt_splice, POLLOUT, true, false, true },
     [IORING_OP_ACCEPT] = { "accept", attempt_accept, POLLIN, true, true, false },
     [IORING_OP_CONNECT] = { "connect", attempt_connect, POLLOUT, true, false, false },
     [IORING_OP_POLL_ADD] = { "poll", attempt_poll, 0, true, false, false },

@@ -279,7 +279,10 @@ static void would_block(struct io_request *request)
 {
     const struct operation *operation = operation_of(&request->sqe);
 
-    if (operation->may_be_again && request->done == 0 && sim_chance(world.mood.spurious_eagain))
+    if (request->cancel_told) /* the signal is pending: this worker does not fall asleep */
+        stop(request, sim_chance(500) ? -EINTR : -ECANCELED);
+    else if (operation->may_be_again && request->done == 0 &&
+             sim_chance(world.mood.spurious_eagain))
         request_end(request, -EAGAIN);
     else if (operation->may_be_again && request->done == 0 && sim_chance(world.mood.spurious_eintr))
         request_end(request, -EINTR);

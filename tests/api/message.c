@@ -623,6 +623,49 @@ GreenTest(sendmsg, with_ancillary_data_interrupted_after_progress_tells_the_coun
     expect_progress_to_be_told(true);
 }
 
+/* The socket is closed while the call waits, and its number is another one's before it goes on. */
+static void expect_no_other_socket(gring_fn fn, struct call *call)
+{
+    int pair[2], others[2];
+    gring_task *task;
+
+    make_unix_pair(pair);
+    call->fd = pair[0];
+    task = spawn_waiting(fn, call);
+    cr_assert_eq(gring_close(pair[0]), 0);
+    make_unix_pair(others);
+    cr_assert_eq(others[0], pair[0], "the number was not given out again");
+    gring_idle();
+    cr_assert_eq(drain(others[1]), 0, "the rest went to another socket");
+    cr_assert_eq(gring_join(task, NULL), 0);
+    cr_assert_gt(call->result, 0);
+    close(pair[1]);
+    close_both(others);
+}
+
+GreenTest(sendmsg, does_not_go_on_with_a_socket_that_got_its_number)
+{
+    static struct vector vector;
+    struct call call = { .message = &vector.message };
+
+    make_vector(&vector);
+    expect_no_other_socket(do_sendmsg, &call);
+    free(vector.bytes);
+}
+
+GreenTest(sendmmsg, does_not_go_on_with_a_socket_that_got_its_number)
+{
+    static struct vector vector;
+    struct mmsghdr messages[2];
+    struct call call = { .messages = messages, .count = 2 };
+
+    make_vector(&vector);
+    for (int index = 0; index < 2; index++)
+        messages[index] = (struct mmsghdr){ .msg_hdr = vector.message };
+    expect_no_other_socket(do_sendmmsg, &call);
+    free(vector.bytes);
+}
+
 GreenTest(sendmsg, of_a_datagram_waits_for_room_and_is_interruptible)
 {
     struct iovec part = { (char[]){ "x" }, 1 };

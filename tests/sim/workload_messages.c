@@ -1,9 +1,11 @@
 /*
  * Messages on streams: scattered sends and receives, one or several at a time, waiting or not,
- * all or a part, with a look before the taking; interrupted by deadlines and kills.
+ * all or a part, with a look before the taking; interrupted by deadlines and kills, and by closes
+ * after which the number is soon another socket's.
  *
  * Each byte arrives once and in order, and as many as the calls have reported as sent; a look
- * shows what comes next and takes nothing; who asks for all gets all, unless there is no more.
+ * shows what comes next and takes nothing; who asks for all gets all, unless there is no more; and
+ * no call goes on with another socket than the one it began with.
  */
 #include "tests/sim/sim.h"
 
@@ -18,6 +20,7 @@ struct lane {
     int out_fd, in_fd;
     uint64_t stream, written, read;
     bool is_closed; /* nothing more is written */
+    bool is_cut;    /* an end was closed while it was in use */
     bool is_over;   /* the reader has seen the end, or the connection broke */
     gring_task *writer, *reader;
 };
@@ -64,6 +67,11 @@ static bool was_interrupted(void)
     return errno == ECANCELED || errno == ETIMEDOUT;
 }
 
+static bool was_cut(const struct lane *lane)
+{
+    return lane->is_cut && (errno == EBADF || errno == EPIPE || errno == ECONNRESET);
+}
+
 /* ---- writing --------------------------------------------------------------------------------- */
 
 static void fill(const struct lane *lane, struct batch *batch)
@@ -108,7 +116,7 @@ static void send_step(struct lane *lane)
     count = batch->count > 1 ? send_several(lane, batch) : send_one(lane, batch);
     if (count >= 0)
         lane->written += (uint64_t)count;
-    else if (!was_interrupted() && errno != EAGAIN)
+    else if (!was_interrupted() && !was_cut(lane) && errno != EAGAIN)
         sim_excuse(errno);
 }
 
@@ -146,7 +154,7 @@ static ssize_t receive_one(struct lane *lane, struct batch *batch, bool is_patie
     if (count > 0)
         take(lane, batch->bytes[0], (size_t)count, flags & MSG_PEEK);
     if (count > 0 && flags & MSG_WAITALL && is_patient && !gring_cancelled() && !sim_is_rough())
-        SIM_MUST((size_t)count == batch->sizes[0] || lane->is_closed);
+        SIM_MUST((size_t)count == batch->sizes[0] || lane->is_closed || lane->is_cut);
     return count;
 }
 
@@ -171,9 +179,9 @@ static void receive_step(struct lane *lane, bool is_patient)
 
     if (count > 0 || (count < 0 && was_interrupted()))
         return;
-    if (count < 0)
+    if (count < 0 && !was_cut(lane))
         sim_excuse(errno);
-    SIM_MUST(count < 0 || lane->is_closed || sim_is_rough());
+    SIM_MUST(count < 0 || lane->is_closed || lane->is_cut || sim_is_rough());
     lane->is_over = count == 0 || errno != ENOMEM;
 }
 
@@ -234,7 +242,8 @@ static void end_lane(struct lane *lane)
     end_task(lane->reader, sim_chance(200));
     while (!lane->is_over)
         receive_step(lane, true);
-    SIM_MUST(lane->read == lane->written || sim_is_rough());
+    SIM_MUST(lane->read == lane->written || lane->is_cut || sim_is_rough());
+    SIM_MUST(lane->read <= lane->written);
 }
 
 /* A reader that is gone would keep its writer from ending. */
@@ -249,6 +258,64 @@ static void strike(struct lane *lanes, unsigned count)
         gring_kill(lane->reader);
 }
 
+/* ---- cutting --------------------------------------------------------------------------------- */
+
+enum { BYSTANDER_STREAM = 99, BYSTANDER_BYTES = 20 };
+
+/* A pair of which no lane knows, with some bytes in it. */
+static struct bystander {
+    int fds[2];
+    size_t sizes[2]; /* what was put in for each to read */
+} bystander;
+
+static void put_bytes(int to, size_t *size)
+{
+    unsigned char bytes[BYSTANDER_BYTES];
+    ssize_t count;
+
+    sim_fill(bytes, sizeof bytes, BYSTANDER_STREAM, 0);
+    count = gring_send(to, bytes, sizeof bytes, MSG_DONTWAIT);
+    *size = count > 0 ? (size_t)count : 0;
+}
+
+/* The number is given out again at once. */
+static void cut(struct lane *lane, struct lane *back)
+{
+    int fd = lane->out_fd;
+
+    gring_sleep(sim_duration(100 * GRING_MS));
+    lane->is_cut = back->is_cut = true;
+    lane->out_fd = back->in_fd = -1;
+    gring_close(fd);
+    bystander = (struct bystander){ .fds = { -1, -1 } };
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, bystander.fds) < 0)
+        return;
+    put_bytes(bystander.fds[0], &bystander.sizes[1]);
+    put_bytes(bystander.fds[1], &bystander.sizes[0]);
+}
+
+/* It has its bytes still, and no others. */
+static void check_bystander(void)
+{
+    unsigned char bytes[BYSTANDER_BYTES + 1];
+    size_t done = 0;
+
+    if (bystander.fds[0] < 0)
+        return;
+    for (int side = 0; side < 2; side++)
+        gring_shutdown(bystander.fds[side], SHUT_WR);
+    for (int side = 0; side < 2; side++) {
+        if (gring_read_full(bystander.fds[side], bytes, sizeof bytes, &done) < 0)
+            sim_excuse(errno);
+        else
+            SIM_MUST(done == bystander.sizes[side] || sim_has(SIM_RESETS));
+        SIM_MUST(done <= bystander.sizes[side]);
+        SIM_MUST(sim_matches(bytes, done, BYSTANDER_STREAM, 0) == done);
+    }
+    for (int side = 0; side < 2; side++)
+        gring_close(bystander.fds[side]);
+}
+
 SIM_WORKLOAD(messages, SIM_RESETS | SIM_NO_MEMORY)
 {
     struct lane lanes[LANES_MAX];
@@ -260,10 +327,15 @@ SIM_WORKLOAD(messages, SIM_RESETS | SIM_NO_MEMORY)
         lanes[index].reader = spawn(read_lane, &lanes[index]);
         lanes[index].writer = lanes[index].reader ? spawn(write_lane, &lanes[index]) : NULL;
     }
+    bystander.fds[0] = -1;
     if (count && sim_chance(500))
         strike(lanes, count);
+    else if (count && sim_chance(500))
+        cut(&lanes[0], &lanes[1]);
     for (unsigned index = 0; index < count; index++)
         end_lane(&lanes[index]);
     for (unsigned index = 0; index < count; index++)
-        gring_close(lanes[index].out_fd);
+        if (lanes[index].out_fd >= 0)
+            gring_close(lanes[index].out_fd);
+    check_bystander();
 }

@@ -58,6 +58,17 @@ static int find_mistake(const struct transfer *transfer)
     return 0;
 }
 
+uint16_t transfer_closes(int fd)
+{
+    return inflight_close_count(&hub_self()->ops.inflight, fd);
+}
+
+static bool is_as_it_began(const struct transfer *transfer)
+{
+    return transfer_closes(transfer->in) == transfer->in_closes &&
+           transfer_closes(transfer->out) == transfer->out_closes;
+}
+
 static int await_ready(const struct pollfd *end)
 {
     struct op op;
@@ -81,6 +92,8 @@ static int await_unready(const struct transfer *transfer, const struct pollfd en
         error = -EAGAIN;
     if (error == 0)
         error = await_ready(&ends[0]);
+    if (error == 0 && !is_as_it_began(transfer))
+        error = -EBADF;
     return error < 0 ? error : await_ready(&ends[1]);
 }
 
@@ -98,6 +111,8 @@ int splice_now(const struct transfer *transfer)
 {
     struct op op;
 
+    if (!is_as_it_began(transfer))
+        return -EBADF;
     prep_splice(&op, transfer->in, transfer->in_offset, transfer->out, transfer->out_offset,
                 (uint32_t)transfer->size, transfer->flags | SPLICE_F_NONBLOCK);
     return await(&op, "splice");
@@ -110,7 +125,7 @@ int splice_some(struct transfer transfer)
 
     transfer.size = transfer.size < room ? transfer.size : room;
     do {
-        result = await_both(&transfer);
+        result = is_as_it_began(&transfer) ? await_both(&transfer) : -EBADF;
         if (result == 0)
             result = splice_now(&transfer);
     } while (result == -EAGAIN && !(transfer.flags & SPLICE_F_NONBLOCK));
@@ -139,6 +154,8 @@ ssize_t gring_splice(int in, off_t *in_offset, int out, off_t *out_offset, size_
 
     if (!hub_self() || size == 0)
         return splice(in, in_offset, out, out_offset, size, flags);
+    transfer.in_closes = transfer_closes(in);
+    transfer.out_closes = transfer_closes(out);
     transfer.in_offset = offset_of(in_offset);
     transfer.out_offset = offset_of(out_offset);
     transfer.size = size < SPLICE_MAX ? size : SPLICE_MAX;

@@ -12,6 +12,7 @@
 #define GRING_API_IO_SPLICE_H
 
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 enum {
@@ -19,16 +20,20 @@ enum {
     NO_OFFSET = -1
 };
 
-/* One splice, as splice(2) has it, but for the offsets: NO_OFFSET is its NULL. */
+/* One splice, as splice(2) has it, but for the offsets: NO_OFFSET is its NULL. While it waits others
+ * may close an end, and its number may become another file's. */
 struct transfer {
     int in, out;
+    uint16_t in_closes, out_closes; /* transfer_closes of each, when the call began */
     off_t in_offset, out_offset;
     size_t size;
     unsigned flags;
 };
 
+uint16_t transfer_closes(int fd);
+
 /* Waits as above, then moves what goes at once: count, 0 at the end, -errno. -EAGAIN only with
- * SPLICE_F_NONBLOCK. */
+ * SPLICE_F_NONBLOCK; -EBADF: an end is not the file any more that it was. */
 int splice_some(struct transfer transfer);
 
 /* Without the waiting before: for ends that are known to be ready. */

@@ -1178,6 +1178,86 @@ GreenTest(files, sendfile_that_is_interrupted_counts_what_has_left)
     expect_count_of_what_left(tcp, close_sender);
 }
 
+struct end_of_sending {
+    gring_task *task;
+    int out;
+};
+
+static void *close_after(void *arg)
+{
+    struct end_of_sending *end = arg;
+
+    gring_join(end->task, NULL);
+    gring_close(end->out);
+    return NULL;
+}
+
+/* It waits for room; the file is closed meanwhile, and its number is that of a file of zeros. */
+GreenTest(files, sendfile_does_not_go_on_with_a_file_that_got_the_number)
+{
+    int ends[2], other = make_file("", 0);
+    struct sending sending = { .in = make_patterned(4 << 20), .size = 4 << 20 };
+    struct end_of_sending end;
+    gring_task *closing;
+
+    cr_assert_eq(ftruncate(other, 4 << 20), 0);
+    make_pipe(ends);
+    sending.out = end.out = ends[1];
+    end.task = start(send_file, &sending);
+    while (unread_bytes(ends[0]) == 0)
+        gring_sleep(GRING_MS);
+    gring_close(sending.in);
+    cr_assert_eq(dup(other), sending.in);
+    closing = gring_spawn(close_after, &end);
+    cr_expect_eq((ssize_t)receive_pattern(ends[0], SIZE_MAX), sending.sent);
+    gring_join(closing, NULL);
+    cr_expect_gt(sending.sent, 0);
+    close(sending.in);
+    close(ends[0]);
+    close(other);
+}
+
+struct splicing {
+    int in, out;
+    ssize_t result;
+    int error;
+};
+
+static void *splice_into_closed(void *arg)
+{
+    struct splicing *splicing = arg;
+
+    splicing->result = gring_splice(splicing->in, NULL, splicing->out, NULL, 100, 0);
+    splicing->error = errno;
+    return NULL;
+}
+
+/* It waits for bytes; the target is closed meanwhile, and its number is another pipe's. */
+GreenTest(files, splice_does_not_go_on_with_a_file_that_got_the_number)
+{
+    int from[2], to[2], others[2];
+    struct splicing splicing;
+    gring_task *task;
+
+    make_pipe(from);
+    make_pipe(to);
+    make_pipe(others);
+    splicing = (struct splicing){ .in = from[0], .out = to[1] };
+    task = start(splice_into_closed, &splicing);
+    gring_idle();
+    gring_close(to[1]);
+    cr_assert_eq(dup(others[1]), to[1]);
+    cr_assert_eq(write(from[1], "abc", 3), 3);
+    gring_join(task, NULL);
+    cr_expect_eq(splicing.result, -1);
+    cr_expect_eq(splicing.error, EBADF);
+    cr_expect_eq(unread_bytes(others[0]), 0);
+    cr_expect_eq(unread_bytes(from[0]), 3);
+    close_both(from);
+    close_both(to);
+    close_both(others);
+}
+
 /* ---- interruption ---------------------------------------------------------------------------- */
 
 static int killed_fds[3];

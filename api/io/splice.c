@@ -107,15 +107,36 @@ static int await_both(const struct transfer *transfer)
     return poll(ends, 2, 0) == 2 ? 0 : await_unready(transfer, ends);
 }
 
-int splice_now(const struct transfer *transfer)
+static int ask_for_splice(const struct transfer *transfer)
 {
     struct op op;
 
-    if (!is_as_it_began(transfer))
-        return -EBADF;
     prep_splice(&op, transfer->in, transfer->in_offset, transfer->out, transfer->out_offset,
                 (uint32_t)transfer->size, transfer->flags | SPLICE_F_NONBLOCK);
     return await(&op, "splice");
+}
+
+/*
+ * The op is the target's. The source is looked up when a worker begins: until the end its number
+ * must not become another file's, so its close waits for us. Not if we might wait for a socket's
+ * peer: a close must not do that.
+ */
+int splice_now(const struct transfer *transfer)
+{
+    struct inflight *inflight = &hub_self()->ops.inflight;
+    struct op hold = { .fd = transfer->in };
+    int result;
+
+    if (!is_as_it_began(transfer))
+        return -EBADF;
+    if (transfer->into_socket)
+        return ask_for_splice(transfer);
+    result = inflight_add(inflight, &hold);
+    if (result < 0)
+        return result;
+    result = ask_for_splice(transfer);
+    inflight_remove(inflight, &hold);
+    return result;
 }
 
 int splice_some(struct transfer transfer)
@@ -123,6 +144,7 @@ int splice_some(struct transfer transfer)
     size_t room = room_of(transfer.out);
     int result;
 
+    transfer.into_socket = room != SIZE_MAX;
     transfer.size = transfer.size < room ? transfer.size : room;
     do {
         result = is_as_it_began(&transfer) ? await_both(&transfer) : -EBADF;

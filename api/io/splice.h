@@ -11,6 +11,7 @@
 #ifndef GRING_API_IO_SPLICE_H
 #define GRING_API_IO_SPLICE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -28,6 +29,7 @@ struct transfer {
     off_t in_offset, out_offset;
     size_t size;
     unsigned flags;
+    bool into_socket; /* splice_some's: the splice may wait after all */
 };
 
 uint16_t transfer_closes(int fd);

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -326,7 +327,11 @@ struct shipment {
     struct tunnel tunnel;
     struct drain drain;
     uint64_t sent;
+    bool is_cut; /* the file or the tunnel was closed while it was in use */
     gring_task *sender, *reader;
+    struct source other;     /* who gets their numbers: a file, at its beginning */
+    struct tunnel elsewhere; /* and an empty pipe */
+    int again;               /* the number */
 };
 
 /* By an offset of ours, or the file's position, which are at the same place. */
@@ -336,10 +341,12 @@ static void ship(struct shipment *shipment, bool is_patient)
     off_t offset = (off_t)shipment->sent, *ours = sim_chance(500) ? &offset : NULL;
     ssize_t count = gring_sendfile(shipment->tunnel.out_fd, shipment->source.fd, ours, size);
 
-    if (count < 0)
+    if (count < 0 && !(shipment->is_cut && errno == EBADF))
         excuse();
-    else
+    if (count > 0)
         shipment->sent += (uint64_t)count;
+    if (shipment->is_cut)
+        return;
     if (count >= 0 && is_patient && !gring_cancelled() && !sim_is_rough())
         SIM_MUST((size_t)count == (size < left ? size : left));
     if (ours)
@@ -353,7 +360,8 @@ static void *ship_all(void *arg)
     unsigned steps = 40;
     gring_timeout timeout;
 
-    while (shipment->sent < shipment->source.size && steps-- > 0 && !gring_cancelled()) {
+    while (shipment->sent < shipment->source.size && steps-- > 0 && !gring_cancelled() &&
+           !shipment->is_cut) {
         bool is_patient = sim_chance(700);
 
         gring_timeout_start(&timeout, is_patient ? GRING_FOREVER : sim_duration(GRING_SEC));
@@ -361,6 +369,46 @@ static void *ship_all(void *arg)
         gring_timeout_stop(&timeout);
     }
     return NULL;
+}
+
+/* The number is given out again at once. */
+static void cut(struct shipment *shipment, int *fd, int successor)
+{
+    int number = *fd;
+
+    shipment->is_cut = true;
+    *fd = -1;
+    gring_close(number);
+    shipment->again = fcntl(successor, F_DUPFD_CLOEXEC, 0);
+}
+
+static void cut_somewhere(struct shipment *shipment)
+{
+    make_source(&shipment->other, 2);
+    if (!open_tunnel(&shipment->elsewhere, false))
+        shipment->elsewhere.in_fd = -1;
+    else if (shipment->other.fd >= 0 && sim_chance(500))
+        cut(shipment, &shipment->source.fd, shipment->other.fd);
+    else
+        cut(shipment, &shipment->tunnel.out_fd, shipment->elsewhere.out_fd);
+}
+
+/* Nothing was taken from the one, nothing put into the other. */
+static void check_successors(struct shipment *shipment)
+{
+    int waiting = 0;
+
+    if (shipment->again >= 0)
+        gring_close(shipment->again);
+    if (shipment->other.fd >= 0) {
+        SIM_MUST(lseek(shipment->other.fd, 0, SEEK_CUR) == 0);
+        gring_close(shipment->other.fd);
+    }
+    if (shipment->elsewhere.in_fd < 0)
+        return;
+    gring_sleep(GRING_SEC); /* for longer than bytes are under way */
+    SIM_MUST(ioctl(shipment->elsewhere.in_fd, FIONREAD, &waiting) == 0 && waiting == 0);
+    close_tunnel(&shipment->elsewhere);
 }
 
 /* Without a reader the sender would wait for ever. */
@@ -372,6 +420,8 @@ static void run_shipment(struct shipment *shipment)
     gring_sleep(sim_duration(100 * GRING_MS));
     shipment->reader = spawn(read_all, &shipment->drain);
     gring_sleep(sim_duration(100 * GRING_MS));
+    if (sim_chance(300))
+        cut_somewhere(shipment);
     end_task(shipment->sender, !shipment->reader || sim_chance(400));
     end_tunnel(&shipment->tunnel);
     end_task(shipment->reader, false);
@@ -380,7 +430,7 @@ static void run_shipment(struct shipment *shipment)
 
 SIM_WORKLOAD(sendfile, SIM_NO_MEMORY | SIM_NO_DESCRIPTORS | SIM_BAD_DISK)
 {
-    struct shipment shipment = { 0 };
+    struct shipment shipment = { .other.fd = -1, .elsewhere.in_fd = -1, .again = -1 };
 
     make_source(&shipment.source, 1);
     if (shipment.source.fd < 0)
@@ -388,8 +438,10 @@ SIM_WORKLOAD(sendfile, SIM_NO_MEMORY | SIM_NO_DESCRIPTORS | SIM_BAD_DISK)
     if (open_tunnel(&shipment.tunnel, sim_chance(500))) {
         run_shipment(&shipment);
         close_tunnel(&shipment.tunnel);
+        check_successors(&shipment);
     }
-    gring_close(shipment.source.fd);
+    if (shipment.source.fd >= 0)
+        gring_close(shipment.source.fd);
 }
 
 /* ---- from file to file ----------------------------------------------------------------------- */

@@ -109,7 +109,11 @@ struct object {
 
     struct stored_file *file;
     uint64_t position;
-    int flags; /* O_* of a file */
+    int flags;                /* O_* of a file */
+    int lock;                 /* LOCK_EX, LOCK_SH, or 0 */
+    struct stored_file *fifo; /* whose end it is, or NULL */
+    struct list readers, reader_link;
+    unsigned writers_seen;
 
     uint64_t counter;
 
@@ -125,11 +129,28 @@ struct arrival {
     struct object *socket;
 };
 
+enum stored_kind { STORED_FILE, STORED_DIRECTORY, STORED_FIFO };
+
 struct stored_file {
-    struct list link;
-    char path[108];
+    enum stored_kind kind;
+    unsigned number, link_count;
     unsigned char *bytes;
     size_t size, capacity;
+    bool is_locked; /* by one, or shared by so many */
+    unsigned sharer_count;
+
+    /* a FIFO: of each, the reading one first */
+    struct object *ends[2];
+    unsigned arrivals[2];
+    struct channel *channel;
+    atomic_uint somebody_came; /* who opens waits for this */
+};
+
+enum { NAME_BYTES = 108 };
+struct name {
+    struct list link;
+    char path[NAME_BYTES];
+    struct stored_file *file;
 };
 
 struct object *object_new(enum object_kind kind);
@@ -156,8 +177,15 @@ struct object *datagram_socket_at(const struct sockaddr_storage *address);
 struct object *listener_at(const struct sockaddr_storage *address);
 int socket_bind(struct object *socket, const struct sockaddr *address, socklen_t length);
 int socket_listen(struct object *socket, int backlog);
-struct stored_file *file_open(const char *path, int flags, int *error);
+struct channel *channel_new(struct object *sender, struct object *receiver);
 void file_resize(struct stored_file *file, size_t size);
+void lock_release(struct object *object);
+/* A descriptor, or -errno. Without O_NONBLOCK: on a plain thread, which waits for the other end. */
+int fifo_open(struct stored_file *fifo, int flags);
+void fifo_release(struct object *end);
+void fifo_changed(const struct object *end); /* ends[0]: its readers are told */
+bool fifo_has_ended(const struct object *reader);
+bool fifo_hung_up(const struct object *reader);
 
 struct object *datagram_socket_new(void);
 void datagram_join(struct object *left, struct object *right);
@@ -263,6 +291,14 @@ void epoll_release(struct object *object);
 void epoll_changed(const struct object *watched);
 
 int attempt_splice(struct io_request *request);
+int attempt_open(struct io_request *request);
+int attempt_rename(struct io_request *request);
+int attempt_unlink(struct io_request *request);
+int attempt_mkdir(struct io_request *request);
+int attempt_link(struct io_request *request);
+int attempt_statx(struct io_request *request);
+int attempt_ftruncate(struct io_request *request);
+int attempt_fallocate(struct io_request *request);
 
 /* How much of what could move does move now: at least a byte, if there is one. */
 size_t some_of(size_t size);
@@ -286,9 +322,9 @@ extern struct world {
     unsigned faults;       /* of this run */
     struct agenda kernel;  /* happens while the ring is entered */
     struct agenda threads; /* happens whenever time passes */
-    struct list requests, listeners, datagram_sockets, files;
+    struct list requests, listeners, datagram_sockets, names;
     struct object *descriptors[FD_LIMIT];
-    unsigned descriptor_count, object_count;
+    unsigned descriptor_count, object_count, file_count;
     unsigned descriptors_left;
     uint64_t request_number, foreign_count, thread_count, enter_count;
     uint16_t next_port;
@@ -347,6 +383,9 @@ enum sometimes {
     DESCRIPTOR_WAS_LOST_ON_THE_WAY,
     DATAGRAM_WAS_LOST,
     EPOLL_WAS_NEEDED,
+    LOCK_WAS_TAKEN,
+    FIFO_WAS_WAITED_FOR,
+    THREAD_STAYED_IN_OPEN,
     SOMETIMES_COUNT
 };
 

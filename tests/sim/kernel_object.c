@@ -22,7 +22,7 @@ void world_begin(unsigned faults, const struct mood *mood)
     list_init(&world.requests);
     list_init(&world.listeners);
     list_init(&world.datagram_sockets);
-    list_init(&world.files);
+    list_init(&world.names);
 }
 
 void world_check_empty(void)
@@ -38,7 +38,7 @@ void world_check_empty(void)
 
 /* ---- channels -------------------------------------------------------------------------------- */
 
-static struct channel *channel_new(struct object *sender, struct object *receiver)
+struct channel *channel_new(struct object *sender, struct object *receiver)
 {
     struct channel *channel = sim_alloc(sizeof *channel);
 
@@ -63,15 +63,13 @@ static void bytes_arrive(void *arg, uint64_t size)
 {
     struct channel *channel = arg;
 
-    if (!channel->receiver) {
-        if (channel->sender) /* nobody is there any more: a reset comes back */
-            connection_reset(channel->sender);
-        return;
-    }
-    if (channel->receiver->broken)
+    if (!channel->receiver && channel->sender) /* nobody is there any more: a reset comes back */
+        connection_reset(channel->sender);
+    if (channel->receiver && channel->receiver->broken)
         return; /* lost with the connection */
     channel->arrived += size;
-    object_changed(channel->receiver);
+    if (channel->receiver)
+        object_changed(channel->receiver);
     note_end(channel);
 }
 
@@ -187,8 +185,12 @@ void object_drop(struct object *object)
         release_listener(object);
     else if (object->kind == SOCKET_DATAGRAM)
         datagram_release(object);
-    else
+    else if (!object->fifo || object->kind == PIPE_WRITER)
         release_stream(object);
+    if (object->fifo)
+        fifo_release(object);
+    if (object->lock)
+        lock_release(object);
 }
 
 void object_changed(struct object *object)
@@ -200,16 +202,24 @@ void object_changed(struct object *object)
         request_look(CONTAINER_OF(link, struct io_request, wait_link));
     }
     epoll_changed(object);
+    fifo_changed(object);
+}
+
+static unsigned end_events(const struct object *object)
+{
+    if (object->fifo)
+        return fifo_hung_up(object) ? POLLHUP : 0;
+    if (!object->in->end_arrived)
+        return 0;
+    return POLLIN | (object->kind == PIPE_READER ? POLLHUP : POLLRDHUP);
 }
 
 static unsigned stream_events(const struct object *object)
 {
-    unsigned events = 0;
+    unsigned events = object->in ? end_events(object) : 0;
 
-    if (object->in && (object->in->arrived || object->in->end_arrived || object->receive_shut))
+    if (object->in && (object->in->arrived || object->receive_shut))
         events |= POLLIN;
-    if (object->in && object->in->end_arrived)
-        events |= object->kind == PIPE_READER ? POLLHUP : POLLRDHUP;
     if (object->out && (object->out->queued < object->out->capacity || object->send_shut))
         events |= POLLOUT;
     if (object->kind == PIPE_WRITER && !object->out->receiver)
@@ -449,50 +459,4 @@ int socket_listen(struct object *socket, int backlog)
     socket->backlog = backlog > 0 ? (unsigned)backlog : 1;
     list_push_back(&world.listeners, &socket->listeners_link);
     return 0;
-}
-
-/* ---- files ----------------------------------------------------------------------------------- */
-
-static struct stored_file *find_file(const char *path)
-{
-    for (struct list *link = world.files.next; link != &world.files; link = link->next) {
-        struct stored_file *file = CONTAINER_OF(link, struct stored_file, link);
-
-        if (strcmp(file->path, path) == 0)
-            return file;
-    }
-    return NULL;
-}
-
-struct stored_file *file_open(const char *path, int flags, int *error)
-{
-    struct stored_file *file = find_file(path);
-
-    *error = !file ? -ENOENT : -EEXIST;
-    if (file ? (flags & O_CREAT && flags & O_EXCL) : !(flags & O_CREAT))
-        return NULL;
-    if (!file) {
-        file = sim_alloc(sizeof *file);
-        strncpy(file->path, path, sizeof file->path - 1);
-        list_push_back(&world.files, &file->link);
-    }
-    if (flags & O_TRUNC)
-        file_resize(file, 0);
-    return file;
-}
-
-void file_resize(struct stored_file *file, size_t size)
-{
-    if (size > file->capacity) {
-        size_t capacity = size * 2;
-        unsigned char *grown = sim_alloc(capacity);
-
-        if (file->size)
-            memcpy(grown, file->bytes, file->size);
-        file->bytes = grown;
-        file->capacity = capacity;
-    }
-    if (size < file->size)
-        memset(file->bytes + size, 0, file->size - size);
-    file->size = size;
 }

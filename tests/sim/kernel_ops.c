@@ -75,6 +75,11 @@ static size_t move_in(struct io_request *request, size_t size, bool peek)
     return moved;
 }
 
+static bool has_ended(const struct object *object)
+{
+    return object->fifo ? fifo_has_ended(object) : object->in->end_arrived;
+}
+
 static int receive(struct io_request *request, unsigned flags)
 {
     struct object *object = request->object;
@@ -95,11 +100,11 @@ static int receive(struct io_request *request, unsigned flags)
             request->cqe_flags |= IORING_CQE_F_SOCK_NONEMPTY;
         return (int)(request->done + moved);
     }
-    if (request->done && (object->error || object->in->end_arrived || object->receive_shut))
+    if (request->done && (object->error || has_ended(object) || object->receive_shut))
         return (int)request->done;
     if (object->error)
         return pending_error(object);
-    if (object->in->end_arrived || object->receive_shut || object->broken)
+    if (has_ended(object) || object->receive_shut || object->broken)
         return 0;
     return WOULD_BLOCK;
 }
@@ -264,21 +269,6 @@ static int attempt_fsync(struct io_request *request)
     return disk_fails() ? -EIO : 0;
 }
 
-static int attempt_open(struct io_request *request)
-{
-    const struct io_uring_sqe *sqe = &request->sqe;
-    int flags = (int)sqe->open_flags, error = 0;
-    struct object *object;
-    struct stored_file *file = file_open((const char *)(uintptr_t)sqe->addr, flags, &error);
-
-    if (!file)
-        return error;
-    object = object_new(REGULAR_FILE);
-    object->file = file;
-    object->flags = flags;
-    return descriptor_new(object);
-}
-
 /* ---- what READ and WRITE find ---------------------------------------------------------------- */
 
 static int read_counter(struct io_request *request)
@@ -436,6 +426,13 @@ static const struct operation operations[] = {
     [IORING_OP_WRITEV] = { "writev", attempt_write, POLLOUT, true, true, false },
     [IORING_OP_FSYNC] = { "fsync", attempt_fsync, 0, true, false, true },
     [IORING_OP_OPENAT] = { "openat", attempt_open, 0, false, false, true },
+    [IORING_OP_STATX] = { "statx", attempt_statx, 0, false, false, true },
+    [IORING_OP_RENAMEAT] = { "rename", attempt_rename, 0, false, false, true },
+    [IORING_OP_UNLINKAT] = { "unlink", attempt_unlink, 0, false, false, true },
+    [IORING_OP_MKDIRAT] = { "mkdir", attempt_mkdir, 0, false, false, true },
+    [IORING_OP_LINKAT] = { "link", attempt_link, 0, false, false, true },
+    [IORING_OP_FALLOCATE] = { "fallocate", attempt_fallocate, 0, true, false, true },
+    [OPCODE_FTRUNCATE] = { "ftruncate", attempt_ftruncate, 0, true, false, true },
     [IORING_OP_RECV] = { "recv", attempt_recv, POLLIN, true, true, false },
     [IORING_OP_SEND] = { "send", attempt_send, POLLOUT, true, true, false },
     [IORING_OP_RECVMSG] = { "recvmsg", attempt_recvmsg, POLLIN, true, true, false },

@@ -43,6 +43,8 @@ int ring_open(struct ring *ring, unsigned entries)
     queues.overflow_count = queues.overflow_capacity = 0;
     queues.is_open = true;
     ring->features = 1u << FEATURE_SINGLE_ISSUER | 1u << FEATURE_DEFER_TASKRUN;
+    if (!feature_denied(FEATURE_FTRUNCATE))
+        ring->features |= 1u << FEATURE_FTRUNCATE;
     return 0;
 }
 

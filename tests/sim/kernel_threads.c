@@ -76,6 +76,7 @@ struct plain_thread {
     void *arg;
     uint64_t number;
     int saved_errno;
+    bool is_visitor; /* not one of the pool's */
     bool ended;
 };
 
@@ -94,13 +95,15 @@ static void go_on(void *arg, uint64_t unused)
     struct plain_thread *thread = arg;
 
     (void)unused;
+    if (thread->ended)
+        return; /* forgotten with its job */
     sometimes(THREAD_CAME_BETWEEN);
     sim_note("elsewhere", (int64_t)thread->number, 0, 0);
     current = thread;
     errno = thread->saved_errno;
     swapcontext(&hub_context, &thread->context);
     current = NULL;
-    world.foreign_count -= thread->ended;
+    world.foreign_count -= thread->ended && thread->is_visitor;
 }
 
 static void go_on_later(struct plain_thread *thread, gring_ns delay)
@@ -108,7 +111,7 @@ static void go_on_later(struct plain_thread *thread, gring_ns delay)
     agenda_add(&world.threads, clock_after(world.now, delay), go_on, thread, 0);
 }
 
-void sim_elsewhere(gring_ns delay, void (*fn)(void *arg), void *arg)
+static struct plain_thread *thread_new(void (*fn)(void *arg), void *arg)
 {
     struct plain_thread *thread = sim_alloc(sizeof *thread);
 
@@ -120,6 +123,14 @@ void sim_elsewhere(gring_ns delay, void (*fn)(void *arg), void *arg)
     thread->context.uc_stack.ss_size = STACK_BYTES;
     thread->context.uc_link = &hub_context;
     makecontext(&thread->context, thread_main, 0);
+    return thread;
+}
+
+void sim_elsewhere(gring_ns delay, void (*fn)(void *arg), void *arg)
+{
+    struct plain_thread *thread = thread_new(fn, arg);
+
+    thread->is_visitor = true;
     world.foreign_count++;
     go_on_later(thread, delay);
 }
@@ -190,6 +201,7 @@ void threads_check_ended(void)
 struct pool_job {
     struct offload_job *job;
     struct list link;
+    struct plain_thread *thread; /* of one that may wait, else NULL */
     bool is_running, abandoned;
 };
 
@@ -236,6 +248,15 @@ static void job_ends(void *arg, uint64_t unused)
         hand_back(entry);
 }
 
+static void run_job(void *arg)
+{
+    struct pool_job *entry = arg;
+
+    entry->job->run(entry->job);
+    agenda_add(&world.threads, clock_after(world.now, sim_duration(world.mood.delay)), job_ends,
+               entry, 0);
+}
+
 static void job_begins(void *arg, uint64_t unused)
 {
     struct pool_job *entry = arg;
@@ -244,9 +265,12 @@ static void job_begins(void *arg, uint64_t unused)
     if (!list_linked(&entry->link))
         return; /* abandoned while queued */
     entry->is_running = true;
-    entry->job->run(entry->job);
-    agenda_add(&world.threads, clock_after(world.now, sim_duration(world.mood.delay)), job_ends,
-               entry, 0);
+    if (entry->job->class_index != OFFLOAD_FILES) {
+        run_job(entry);
+        return;
+    }
+    entry->thread = thread_new(run_job, entry);
+    go_on_later(entry->thread, 0);
 }
 
 int offload_start(struct gring_hub *hub, struct offload_job *job, enum offload_class class_index)
@@ -305,6 +329,17 @@ void offload_forget(void)
     list_init(&pool_jobs);
 }
 
+/* In a call that it may never come back from. */
+static void forget_thread(struct plain_thread *thread)
+{
+    if (thread->ended)
+        return;
+    sometimes(THREAD_STAYED_IN_OPEN);
+    thread->ended = true;
+    if (list_linked(&thread->link))
+        list_unlink(&thread->link);
+}
+
 /* The threads that are busy with abandoned jobs end, sooner or later; here now. */
 void offload_stop(void)
 {
@@ -314,6 +349,8 @@ void offload_stop(void)
         struct pool_job *entry = CONTAINER_OF(link, struct pool_job, link);
 
         CHECK(entry->abandoned && entry->is_running);
+        if (entry->thread)
+            forget_thread(entry->thread);
         hand_back(entry);
     }
 }

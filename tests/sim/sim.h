@@ -140,6 +140,9 @@ void sim_elsewhere(gring_ns delay, void (*fn)(void *arg), void *arg);
 /* Resets the connection of this socket now, as its network would. */
 void sim_reset(int fd);
 
+/* Makes a FIFO. */
+void sim_fifo(const char *path);
+
 /* What poll(2) finds now, of POLLIN, POLLOUT, their NORM twins, POLLRDHUP, and unasked ones. */
 short sim_events(int fd);
 

@@ -37,6 +37,9 @@ const char *const sometimes_names[SOMETIMES_COUNT] = {
     [DESCRIPTOR_WAS_LOST_ON_THE_WAY] = "a descriptor was lost on the way",
     [DATAGRAM_WAS_LOST] = "a datagram was lost",
     [EPOLL_WAS_NEEDED] = "a wait needed epoll",
+    [LOCK_WAS_TAKEN] = "a lock was taken",
+    [FIFO_WAS_WAITED_FOR] = "a FIFO was waited for",
+    [THREAD_STAYED_IN_OPEN] = "a thread stayed in open(2)",
 };
 
 void sometimes(enum sometimes what)

@@ -41,13 +41,22 @@ static ssize_t send_rest(int fd, const char *buf, size_t size, int flags, size_t
     return (ssize_t)done + (result > 0 ? result : 0);
 }
 
+static uint16_t close_count(int fd)
+{
+    return inflight_close_count(&hub_self()->ops.inflight, fd);
+}
+
+/* After each part the socket may have been closed, and its number given out again. */
 static ssize_t send_all(int fd, const char *buf, size_t size, int flags)
 {
+    uint16_t closes = close_count(fd);
     size_t done = 0;
     int result;
 
     do {
         result = send_some(fd, buf + done, size - done, flags);
+        if (close_count(fd) != closes)
+            return done || result > 0 ? (ssize_t)done + (result > 0 ? result : 0) : -EBADF;
         if (needs_a_copy(result, flags))
             return send_rest(fd, buf, size, flags, done);
         if (result < 0)

@@ -559,6 +559,33 @@ GreenTest(send_zc, that_must_not_wait_sends_what_goes)
     cr_assert_eq(errno, EAGAIN);
 }
 
+static void *receive_until_the_end(void *unused)
+{
+    while (gring_recv(fds[0], received, BULK, 0) > 0)
+        ;
+    return unused;
+}
+
+GreenTest(send_zc, does_not_go_on_with_a_socket_that_got_its_number)
+{
+    gring_task *sender, *receiver;
+    int others[2];
+
+    make_tcp_pair(fds);
+    make_unix_pair(others);
+    sender = start(send_bulk, NULL);
+    receiver = gring_spawn(receive_until_the_end, NULL);
+    cr_assert_eq(gring_close(fds[1]), 0);
+    cr_assert_eq(dup2(others[0], fds[1]), fds[1]);
+    cr_assert_eq(gring_idle(), 0);
+    cr_assert_eq(unread_bytes(others[1]), 0);
+    cr_assert_eq(gring_join(sender, NULL), 0);
+    cr_assert_gt(outcome, 0);
+    gring_join(receiver, NULL);
+    close(fds[1]);
+    close_both(others);
+}
+
 /* The bytes that are on their way are read from the sender's memory, so it waits for them. */
 GreenTest(send_zc, killed_waits_until_the_kernel_has_let_go_of_the_data)
 {

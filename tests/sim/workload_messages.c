@@ -10,6 +10,7 @@
 #include "tests/sim/sim.h"
 
 #include <errno.h>
+#include <greenring/uring.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -90,6 +91,8 @@ static ssize_t send_one(const struct lane *lane, const struct batch *batch)
 
     if (sim_chance(200))
         return gring_sendto(lane->out_fd, batch->bytes[0], batch->sizes[0], flags, NULL, 0);
+    if (sim_chance(200))
+        return gring_send_zc(lane->out_fd, batch->bytes[0], batch->sizes[0], flags);
     return gring_sendmsg(lane->out_fd, &batch->messages[0].msg_hdr, flags);
 }
 

@@ -1,11 +1,13 @@
 /*
  * Random programs on the whole of the API: tasks that write and read lanes, sleep, nest deadlines,
- * shields and scopes, spawn, wait, kill, throw, park, dial, accept, and close what others use.
+ * shields and scopes, spawn, wait, kill, throw, park, dial, accept, close what others use, and meet
+ * at sync objects (program_sync.c).
  *
  * What must hold, whatever interrupts whom: a lane's bytes are read in order, once, and as many as
  * calls have reported as written; no sleep and no deadline is early; a scope that was closed is
  * empty; a throw that was accepted is reported once or still pending.
  */
+#include "tests/sim/program_sync.h"
 #include "tests/sim/sim.h"
 
 #include <errno.h>
@@ -281,6 +283,45 @@ static void step_accept(struct actor *actor, unsigned depth)
     if (sim_chance(500) && gring_recv(fd, &byte, 1, 0) < 0)
         note_io(actor);
     gring_close(fd);
+}
+
+/* ---- sync objects ---------------------------------------------------------------------------- */
+
+static void note_sync(struct actor *actor, int result)
+{
+    if (result < 0 && errno != EAGAIN && errno != EBADF)
+        note_interruption(actor);
+}
+
+static void step_meet(struct actor *actor, unsigned depth)
+{
+    (void)depth;
+    note_sync(actor, sim_chance(500) ? program_send() : program_receive());
+}
+
+static void step_event(struct actor *actor, unsigned depth)
+{
+    (void)depth;
+    note_sync(actor, program_event());
+}
+
+static void step_choose(struct actor *actor, unsigned depth)
+{
+    (void)depth;
+    note_sync(actor, program_choose(any_lane()->in_fd));
+}
+
+static void step_unit(struct actor *actor, unsigned depth)
+{
+    int result = program_acquire();
+
+    note_sync(actor, result);
+    if (result < 0)
+        return;
+    actor->pinned++;
+    run_block(actor, depth + 1);
+    actor->pinned--;
+    program_release();
 }
 
 /* ---- time ------------------------------------------------------------------------------------ */
@@ -616,6 +657,8 @@ static const struct {
     { 4, step_join, true },       { 4, step_scope, true },    { 5, step_strike, false },
     { 3, step_elsewhere, false }, { 2, step_park, false },    { 6, step_dial, false },
     { 6, step_accept, false },    { 2, step_close, false },   { 3, step_open, false },
+    { 8, step_meet, false },      { 4, step_event, false },   { 5, step_choose, false },
+    { 3, step_unit, true },
 };
 
 static size_t any_rule(void)
@@ -662,6 +705,8 @@ static void begin(void)
         program->lanes[index].in_fd = program->lanes[index].out_fd = -1;
     for (unsigned index = 0; index < program->lane_count; index += 2)
         open_lanes(index);
+    if (program_sync_begin() < 0)
+        sim_excuse(errno);
     program->listener = gring_net_listen("tcp:127.0.0.1:7", 4, 0);
     if (program->listener < 0)
         sim_excuse(errno);
@@ -703,6 +748,7 @@ static void drain(struct lane *lane)
 
 static void end(void)
 {
+    program_sync_end();
     for (unsigned index = 0; index < program->lane_count; index++)
         drain(&program->lanes[index]);
     for (unsigned index = 0; index < program->lane_count; index++) {

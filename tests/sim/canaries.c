@@ -41,7 +41,8 @@ enum canary {
     PASSED_LEAKED,
     PASSED_TWICE,
     SOURCE_DROPPED,
-    TAIL_LOST
+    TAIL_LOST,
+    FENCE_LOOSE
 };
 
 static const char *const names[] = {
@@ -50,7 +51,7 @@ static const char *const names[] = {
     "short_write",  "kill_ignored",  "claim_ignored",    "overtaken",
     "wake_dropped", "buffer_twice",  "buffer_lost",      "zero_copy_early",
     "chain_cut",    "passed_leaked", "passed_twice",     "source_dropped",
-    "tail_lost"
+    "tail_lost",    "fence_loose"
 };
 
 static enum canary alive;
@@ -279,6 +280,21 @@ struct io_uring_sqe *__wrap_ring_unsubmitted_at(struct ring *ring, unsigned inde
 struct io_uring_sqe *__wrap_ring_unsubmitted_at(struct ring *ring, unsigned index)
 {
     return alive == CHAIN_CUT ? NULL : __real_ring_unsubmitted_at(ring, index);
+}
+
+/* ---- fences ---------------------------------------------------------------------------------- */
+
+bool __real_ring_push(struct ring *ring, const struct io_uring_sqe *sqe);
+bool __wrap_ring_push(struct ring *ring, const struct io_uring_sqe *sqe);
+
+/* The fence does not wait for its op. */
+bool __wrap_ring_push(struct ring *ring, const struct io_uring_sqe *sqe)
+{
+    struct io_uring_sqe loose = *sqe;
+
+    if (alive == FENCE_LOOSE)
+        loose.flags &= (uint8_t)~IOSQE_IO_HARDLINK;
+    return __real_ring_push(ring, &loose);
 }
 
 /* ---- buffers --------------------------------------------------------------------------------- */

@@ -44,7 +44,7 @@ static inline size_t smaller(size_t left, size_t right)
 struct mood {
     unsigned short_transfer, spurious_eagain, spurious_eintr, spurious_wake;
     unsigned enter_error, enter_signal, partial_submit;
-    unsigned late_completion, late_attempt, worker, lost_cancel, early_thread;
+    unsigned late_completion, late_release, late_attempt, worker, lost_cancel, early_thread;
     unsigned clock_leap, reset, no_memory, no_descriptor, refusal, bad_disk;
     gring_ns latency, delay;        /* at most: of a network's byte, of a completion */
     unsigned sq_room, cq_room;      /* entries; the SQ's not above what was asked for */
@@ -221,7 +221,8 @@ enum request_state {
     REQUEST_WOKEN,
     REQUEST_QUEUED,
     REQUEST_RUNNING,
-    REQUEST_ENDING
+    REQUEST_ENDING,
+    REQUEST_LINGERING /* completed; its worker has not let go of the file */
 };
 
 struct io_request {
@@ -240,6 +241,8 @@ struct io_request {
     size_t control_bytes; /* what RECVMSG says in its header: of ancillary data, of the address */
     socklen_t name_bytes;
     int message_flags;
+    bool by_worker;
+    bool was_cut;     /* from what is linked behind it */
     bool cancel_told; /* its worker was */
 };
 
@@ -262,6 +265,7 @@ void request_post_more(struct io_request *request, int result, uint32_t flags);
 void request_look(struct io_request *request);
 void request_end(struct io_request *request, int result);
 void request_free(struct io_request *request);
+void requests_let_go(void); /* with the ring: those that have completed */
 /* The memory that its SQE names. */
 void request_take_vector(struct io_request *request);
 size_t request_bytes(const struct io_request *request);
@@ -379,6 +383,7 @@ enum sometimes {
     NOTIFICATION_WAS_LATE,
     CHAIN_WAS_CUT,
     LINK_BROKE,
+    FILE_WAS_HELD_BY_A_WORKER,
     DESCRIPTOR_WAS_PASSED,
     DESCRIPTOR_WAS_LOST_ON_THE_WAY,
     DATAGRAM_WAS_LOST,

@@ -172,6 +172,51 @@ static void go_on(struct io_request *request)
     complete(next);
 }
 
+/* ---- after the completion -------------------------------------------------------------------- */
+
+static void let_go(struct io_request *request)
+{
+    go_on(request);
+    request_free(request);
+}
+
+static void let_go_later(void *arg, uint64_t ticket)
+{
+    struct io_request *request = arg;
+
+    if (request->number == ticket)
+        let_go(request);
+}
+
+/* A worker holds the file until it gets to run again, and then until the ring is entered; what is
+ * linked behind the request waits for that, too. Not of one whose fence a partial submit has cut
+ * off: nothing is promised then. */
+static bool lingers(const struct io_request *request)
+{
+    return request->by_worker && !request->was_cut && request->object &&
+           request->object->kind == REGULAR_FILE && sim_chance(world.mood.late_release);
+}
+
+static void linger(struct io_request *request)
+{
+    sometimes(FILE_WAS_HELD_BY_A_WORKER);
+    request->state = REQUEST_LINGERING;
+    kernel_at(sim_duration(world.mood.delay), let_go_later, request, request->number);
+}
+
+void requests_let_go(void)
+{
+    struct list *next;
+
+    for (struct list *link = world.requests.next; link != &world.requests; link = next) {
+        struct io_request *request = CONTAINER_OF(link, struct io_request, all_link);
+
+        next = link->next;
+        if (request->state == REQUEST_LINGERING)
+            request_free(request);
+    }
+}
+
 static void complete_twice(struct io_request *request)
 {
     ring_post(request->sqe.user_data, request->result, request->cqe_flags | IORING_CQE_F_MORE);
@@ -195,8 +240,10 @@ static void complete(struct io_request *request)
         return;
     }
     ring_post(request->sqe.user_data, request->result, request->cqe_flags);
-    go_on(request);
-    request_free(request);
+    if (lingers(request))
+        linger(request);
+    else
+        let_go(request);
 }
 
 static void complete_later(void *arg, uint64_t ticket)
@@ -327,6 +374,7 @@ static void worker_begins(void *arg, uint64_t ticket)
 static void give_to_worker(struct io_request *request)
 {
     request->state = REQUEST_QUEUED;
+    request->by_worker = true;
     kernel_at(sim_duration(world.mood.delay), worker_begins, request, request->number);
 }
 
@@ -348,7 +396,7 @@ static struct io_request *find(uint64_t user_data)
         struct io_request *request = CONTAINER_OF(link, struct io_request, all_link);
 
         if (request->sqe.user_data == user_data && request->state != REQUEST_HELD &&
-            request->sqe.opcode != IORING_OP_ASYNC_CANCEL)
+            request->state != REQUEST_LINGERING && request->sqe.opcode != IORING_OP_ASYNC_CANCEL)
             return request;
     }
     return NULL;
@@ -454,7 +502,8 @@ void request_submit(const struct io_uring_sqe *sqe, bool is_last)
     last = request;
     if (is_linked(sqe) && !is_last)
         return;
-    if (is_linked(sqe))
+    request->was_cut = is_linked(sqe);
+    if (request->was_cut)
         sometimes(CHAIN_WAS_CUT);
     whole = first;
     first = NULL;

@@ -52,6 +52,7 @@ void ring_close(struct ring *ring)
 {
     (void)ring;
     queues.is_open = false;
+    requests_let_go();
     if (request_count() != 0)
         sim_fail("the ring is closed with %u requests in the kernel", request_count());
 }

@@ -251,6 +251,7 @@ static struct mood draw_mood(unsigned faults)
         .enter_signal = draw(100),
         .partial_submit = draw(400),
         .late_completion = draw(900),
+        .late_release = draw(900),
         .late_attempt = draw(700),
         .worker = draw(800),
         .lost_cancel = draw(700),
@@ -263,7 +264,7 @@ static struct mood draw_mood(unsigned faults)
         .bad_disk = draw_fault(faults, SIM_BAD_DISK, 100),
         .latency = (gring_ns)1 << sim_below(28),
         .delay = (gring_ns)1 << sim_below(26),
-        .sq_room = draw_size(256),
+        .sq_room = 1 + draw_size(255), /* two are the fewest that are asked for */
         .cq_room = draw_size(4096),
         .completions_per_enter = draw_size(64),
         .channel_bytes = (size_t)32 << sim_below(10),

@@ -33,6 +33,7 @@ const char *const sometimes_names[SOMETIMES_COUNT] = {
     [NOTIFICATION_WAS_LATE] = "a notification was late",
     [CHAIN_WAS_CUT] = "a chain was cut by a partial submit",
     [LINK_BROKE] = "a link broke",
+    [FILE_WAS_HELD_BY_A_WORKER] = "a file was held by its worker after the completion",
     [DESCRIPTOR_WAS_PASSED] = "a descriptor was passed",
     [DESCRIPTOR_WAS_LOST_ON_THE_WAY] = "a descriptor was lost on the way",
     [DATAGRAM_WAS_LOST] = "a datagram was lost",

@@ -1,13 +1,15 @@
 /*
  * Files: writers at the position, appenders and writers at offsets, on a disk that writes short,
  * is slow or fails, interrupted by deadlines and kills. A file holds what was reported as written,
- * where it was written; its position is behind it; no descriptor of an interrupted open is lost.
+ * where it was written; its position is behind it; no descriptor of an interrupted open is lost;
+ * and when the last one is closed the kernel has let go of what was written.
  */
 #include "tests/sim/sim.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 enum { TASKS_MAX = 8, STEPS_MAX = 40, PIECE_MAX = 3000 };
@@ -19,6 +21,7 @@ struct author {
     int fd;
     uint64_t stream, size;
     bool appends;
+    bool was_read; /* through this descriptor: then it may be held for a moment longer */
 };
 
 static bool was_interrupted(void)
@@ -89,6 +92,7 @@ static void read_back(struct author *author)
     uint64_t place = sim_below(author->size + 1);
     ssize_t count = gring_pread(author->fd, piece, sim_size(sizeof piece), (off_t)place);
 
+    author->was_read = true;
     if (count < 0) {
         excuse();
         return;
@@ -99,10 +103,21 @@ static void read_back(struct author *author)
     SIM_MUST(count > 0 || place == author->size);
 }
 
+static bool lock(const struct author *author)
+{
+    return author->fd >= 0 && gring_flock(author->fd, LOCK_EX | LOCK_NB) == 0;
+}
+
+/* The lock goes with the file. */
 static void reopen(struct author *author)
 {
+    bool must_be_free = lock(author) && !author->was_read;
+
     gring_close(author->fd);
     open_file(author);
+    if (must_be_free && author->fd >= 0)
+        SIM_MUST(lock(author) || errno != EWOULDBLOCK);
+    author->was_read = false;
     if (author->fd >= 0)
         lseek(author->fd, (off_t)author->size, SEEK_SET);
 }

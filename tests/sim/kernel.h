@@ -10,6 +10,9 @@
  * (kernel_threads.c) act in between. A request that is between two states can be found by a
  * cancel or not: each answer that the real kernel can give in a state is given sometimes.
  *
+ * What objects there are: kernel_object.c; kernel_datagrams.c, kernel_passing.c (descriptors in
+ * messages), kernel_names.c and kernel_fifos.c (files) have theirs.
+ *
  * To add an operation: one line in the table of kernel_ops.c with a function that makes one
  * attempt and returns the result, -errno, or WOULD_BLOCK. For an operation with several
  * completions the attempt calls request_post_more for each but the last and returns

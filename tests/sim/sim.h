@@ -9,7 +9,9 @@
  *     base/sys.h, clock.h kernel_calls.c: memory, guards, descriptors, time
  *     runtime/offload.h   kernel_threads.c: jobs run in simulated time
  *     libc                kernel_calls.c, kernel_memory.c: the calls that name a descriptor, and
- *                         malloc's family, caught by the linker (--wrap)
+ *                         malloc's family, caught by the linker (--wrap); those of one subject
+ *                         with it: kernel_messages.c, kernel_readiness.c, kernel_copies.c,
+ *                         kernel_names.c
  *
  * A run is a function of its seed: one thread, no real time, no address and no real descriptor has
  * a say. Each run draws a mood from the seed (how often calls come back short, late, interrupted,

@@ -105,7 +105,7 @@ static int write_nothing(int fd, const struct iovec *iov, int count, off_t offse
 static int write_vector(int fd, const struct iovec *iov, int count, off_t offset, int flags,
                         const char *what)
 {
-    uint16_t closes = inflight_close_count(&hub_self()->ops.inflight, fd);
+    struct opened file = opened_now(fd);
     off_t before = offset == -1 ? position_of(fd) : -1;
     struct op op;
     int result = offset_check(fd, offset);
@@ -119,7 +119,7 @@ static int write_vector(int fd, const struct iovec *iov, int count, off_t offset
         op_fence(&op);
     result = await(&op, what);
     if (result > 0)
-        position_repair(fd, closes, before, result, total_bytes(iov, count), flags & RWF_APPEND);
+        position_repair(file, before, result, total_bytes(iov, count), flags & RWF_APPEND);
     lost_signal_raise(fd, result);
     return result;
 }

@@ -6,8 +6,8 @@
  * or deadline ends the wait at once. The price: a lock is noticed to be free up to PAUSE_MAX late,
  * and there is no queue.
  */
+#include "api/io/opened.h"
 #include "api/result.h"
-#include "runtime/hub.h"
 
 #include <greenring/io.h>
 #include <greenring/task.h>
@@ -26,28 +26,21 @@ static int try_lock(int fd, int operation)
     return error;
 }
 
-/* Was the descriptor closed while we slept? Its number may be another file's by now. */
-static bool is_same(const struct descriptor *entry, uint16_t close_count)
-{
-    return !entry->closing && entry->close_count == close_count;
-}
-
 static int lock_patiently(int fd, int operation)
 {
     const struct descriptor *entry = inflight_at(&hub_self()->ops.inflight, fd);
+    struct opened file = opened_now(fd);
     gring_ns pause = PAUSE_MIN;
-    uint16_t close_count;
     int error;
 
     if (!entry)
         return try_lock(fd, operation); /* no descriptor: it says so */
     if (entry->closing)
         return -EBADF;
-    close_count = entry->close_count;
     while ((error = try_lock(fd, operation)) == -EWOULDBLOCK) {
         if (gring_sleep(pause) < 0)
             return -errno;
-        if (!is_same(entry, close_count))
+        if (entry->closing || !opened_still(file))
             return -EBADF;
         pause = pause * 2 < PAUSE_MAX ? pause * 2 : PAUSE_MAX;
     }

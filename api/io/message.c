@@ -5,34 +5,13 @@
  * given is never written to.
  */
 #include "api/io/await.h"
+#include "api/io/opened.h"
 #include "api/result.h"
 #include "runtime/hub.h"
 
 #include <errno.h>
 #include <greenring/net.h>
 #include <sys/uio.h>
-
-/* What a call of several steps began with: others run in between, may close it, and then its number
- * may be another one's. */
-struct end {
-    int fd;
-    uint16_t close_count;
-};
-
-static uint16_t close_count(int fd)
-{
-    return inflight_close_count(&hub_self()->ops.inflight, fd);
-}
-
-static struct end end_of(int fd)
-{
-    return (struct end){ .fd = fd, .close_count = close_count(fd) };
-}
-
-static bool is_open(struct end end)
-{
-    return close_count(end.fd) == end.close_count;
-}
 
 /* ---- receiving ------------------------------------------------------------------------------- */
 
@@ -87,18 +66,18 @@ static int receive_others(int fd, struct mmsghdr *messages, unsigned count, int 
 
 int gring_recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
 {
-    struct end end;
+    struct opened socket;
     int result;
 
     if (!hub_self() || count == 0)
         return recvmmsg(fd, messages, count, flags | MSG_WAITFORONE, NULL);
     flags &= ~MSG_WAITFORONE; /* it is what we do */
-    end = end_of(fd);
+    socket = opened_now(fd);
     result = receive_message(fd, &messages[0].msg_hdr, flags, "recvmmsg");
     if (result < 0)
         return (int)api_result(result);
     messages[0].msg_len = (unsigned)result;
-    return is_open(end) ? 1 + receive_others(fd, messages + 1, count - 1, flags) : 1;
+    return opened_still(socket) ? 1 + receive_others(fd, messages + 1, count - 1, flags) : 1;
 }
 
 /* ---- sending: what is left of a message ------------------------------------------------------ */
@@ -150,16 +129,17 @@ static int send_some(int fd, const struct msghdr *message, int flags, const char
 }
 
 /* After a short send: all that was sent in the end. Reports are held. */
-static size_t send_rest(struct end end, const struct msghdr *message, size_t done, int flags)
+static size_t send_rest(struct opened socket, const struct msghdr *message, size_t done, int flags)
 {
     size_t total = bytes_of(message);
     struct iovec cut;
     int result = 1;
 
-    for (; done < total && result > 0 && is_open(end); done += result > 0 ? (size_t)result : 0) {
+    for (; done < total && result > 0 && opened_still(socket);
+         done += result > 0 ? (size_t)result : 0) {
         struct msghdr rest = rest_of(message, done, &cut);
 
-        result = send_some(end.fd, &rest, flags, "sendmsg");
+        result = send_some(socket.fd, &rest, flags, "sendmsg");
     }
     return done;
 }
@@ -168,7 +148,7 @@ static size_t send_rest(struct end end, const struct msghdr *message, size_t don
  * next call. */
 static ssize_t send_message(int fd, const struct msghdr *message, int flags, const char *what)
 {
-    struct end end = end_of(fd);
+    struct opened socket = opened_now(fd);
     ssize_t result = send_some(fd, message, flags, what);
     struct gring_task *task;
 
@@ -176,7 +156,7 @@ static ssize_t send_message(int fd, const struct msghdr *message, int flags, con
         return result;
     task = hub_self()->running;
     task_hold_reports(task);
-    result = (ssize_t)send_rest(end, message, (size_t)result, flags);
+    result = (ssize_t)send_rest(socket, message, (size_t)result, flags);
     task_release_reports(task, false);
     return result;
 }
@@ -232,27 +212,28 @@ static unsigned send_next(int fd, struct mmsghdr *message, int flags)
 }
 
 /* Of one that was cut, the rest. False: there is some left, so nothing may follow. */
-static bool complete(struct end end, struct mmsghdr *message, int flags)
+static bool complete(struct opened socket, struct mmsghdr *message, int flags)
 {
     size_t total = bytes_of(&message->msg_hdr);
 
     if (message->msg_len < total)
-        message->msg_len = (unsigned)send_rest(end, &message->msg_hdr, message->msg_len, flags);
+        message->msg_len = (unsigned)send_rest(socket, &message->msg_hdr, message->msg_len, flags);
     return message->msg_len == total;
 }
 
 /* The first has been sent. One that has to wait is waited for, and those behind it go at once as
  * far as there is room. How many, with the first. */
-static unsigned send_others(struct end end, struct mmsghdr *messages, unsigned count, int flags)
+static unsigned send_others(struct opened socket, struct mmsghdr *messages, unsigned count,
+                            int flags)
 {
     struct gring_task *task = hub_self()->running;
     unsigned done = 1, more = 1;
 
     task_hold_reports(task);
-    while (more && complete(end, &messages[done - 1], flags) && is_open(end)) {
-        more = send_at_once(end.fd, messages + done, count - done, flags);
+    while (more && complete(socket, &messages[done - 1], flags) && opened_still(socket)) {
+        more = send_at_once(socket.fd, messages + done, count - done, flags);
         if (more == 0 && done < count)
-            more = send_next(end.fd, &messages[done], flags);
+            more = send_next(socket.fd, &messages[done], flags);
         done += more;
     }
     task_release_reports(task, false);
@@ -261,7 +242,7 @@ static unsigned send_others(struct end end, struct mmsghdr *messages, unsigned c
 
 int gring_sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
 {
-    struct end end;
+    struct opened socket;
     ssize_t result;
 
     flags |= MSG_NOSIGNAL;
@@ -269,10 +250,10 @@ int gring_sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
         return sendmmsg(fd, messages, count, flags);
     if (count > UIO_MAXIOV)
         count = UIO_MAXIOV; /* as sendmmsg(2) */
-    end = end_of(fd);
+    socket = opened_now(fd);
     result = send_some(fd, &messages[0].msg_hdr, flags, "sendmmsg");
     if (result < 0)
         return (int)api_result(result);
     messages[0].msg_len = (unsigned)result;
-    return (int)send_others(end, messages, count, flags);
+    return (int)send_others(socket, messages, count, flags);
 }

@@ -7,6 +7,7 @@
  */
 #include "api/io/poll.h"
 
+#include "api/io/opened.h"
 #include "api/io/readiness.h"
 #include "api/result.h"
 #include "runtime/time_source.h"
@@ -20,20 +21,13 @@ enum { FEW = 8 }; /* descriptors whose sources lie on the stack; above it, memor
  * look, and between two waits, and may close it; its number may be another file's by then. */
 struct watched {
     struct readiness ready;
-    int fd; /* the caller's may change while we wait */
-    uint16_t close_count;
+    struct opened file; /* the caller's number may change while we wait */
 };
-
-static uint16_t close_count(int fd)
-{
-    return inflight_close_count(&hub_self()->ops.inflight, fd);
-}
 
 static void remember(struct watched *watched, const struct pollfd *fds, nfds_t count)
 {
     for (nfds_t index = 0; index < count; index++) {
-        watched[index].fd = fds[index].fd;
-        watched[index].close_count = close_count(fds[index].fd);
+        watched[index].file = opened_now(fds[index].fd);
         watched[index].ready.op.state = OP_IDLE;
     }
 }
@@ -45,14 +39,14 @@ static bool is_awaited(const struct watched *watched)
 
 static void watch(struct wait *wait, struct watched *watched, const struct pollfd *fd)
 {
-    if (watched->fd >= 0) /* poll(2) ignores the others */
-        readiness_enlist(wait, &watched->ready, watched->fd, fd->events);
+    if (watched->file.fd >= 0) /* poll(2) ignores the others */
+        readiness_enlist(wait, &watched->ready, watched->file.fd, fd->events);
 }
 
 /* gring_close took it away, or is about to. */
 static bool is_gone(const struct watched *watched)
 {
-    if (close_count(watched->fd) != watched->close_count)
+    if (!opened_still(watched->file))
         return true;
     return is_awaited(watched) && readiness_answer(&watched->ready) == -EBADF;
 }

@@ -45,16 +45,15 @@ int position_check(int fd, off_t offset)
     return error == -ESPIPE ? -ESPIPE : 0;
 }
 
-void position_repair(int fd, uint16_t closes, off_t before, int written, size_t size, bool appended)
+void position_repair(struct opened file, off_t before, int written, size_t size, bool appended)
 {
     int saved_errno = errno;
 
-    if (before < 0 || written <= 0 || (size_t)written >= size ||
-        inflight_close_count(&hub_self()->ops.inflight, fd) != closes)
+    if (before < 0 || written <= 0 || (size_t)written >= size || !opened_still(file))
         return;
-    if (appended || fcntl(fd, F_GETFL) & O_APPEND)
-        lseek(fd, 0, SEEK_END);
+    if (appended || fcntl(file.fd, F_GETFL) & O_APPEND)
+        lseek(file.fd, 0, SEEK_END);
     else
-        lseek(fd, before + written, SEEK_SET);
+        lseek(file.fd, before + written, SEEK_SET);
     errno = saved_errno;
 }

@@ -6,9 +6,10 @@
 #ifndef GRING_API_IO_POSITION_H
 #define GRING_API_IO_POSITION_H
 
+#include "api/io/opened.h"
+
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 #include <sys/types.h>
 
 /* May a call at this offset begin? POSIX has no positions on pipes and sockets; the ring would
@@ -21,10 +22,9 @@ off_t position_of(int fd);
 /*
  * A short write at the position (no space, a size limit) may leave it where it was: on Linux 6.18
  * the ring's WRITE does. before: as of position_of; appended: the bytes went to the end, whatever
- * the position was. closes: inflight_close_count of fd before the write; when it is another one
- * now, the position would be somebody else's and is left alone.
+ * the position was. file: as it was before the write; of another one that has its number the
+ * position is left alone.
  */
-void position_repair(int fd, uint16_t closes, off_t before, int written, size_t size,
-                     bool appended);
+void position_repair(struct opened file, off_t before, int written, size_t size, bool appended);
 
 #endif

@@ -52,8 +52,7 @@ static ssize_t send_by_thread(int out, int in, off_t *offset, size_t size)
 /* ---- into all else --------------------------------------------------------------------------- */
 
 struct sending {
-    int in, out;
-    uint16_t in_closes, out_closes; /* see splice.h */
+    struct opened in, out;
     int pipe[2];
     size_t pipe_bytes;
     off_t offset; /* in the file, of what is sent next */
@@ -72,11 +71,9 @@ static unsigned promise_more(const struct sending *sending, size_t filled)
 /* -errno, or whether all of it arrived. */
 static int drain(struct sending *sending, size_t filled)
 {
-    struct transfer transfer = { .in = sending->pipe[0],
-                                 .in_closes = transfer_closes(sending->pipe[0]),
+    struct transfer transfer = { .in = opened_now(sending->pipe[0]),
                                  .in_offset = NO_OFFSET,
                                  .out = sending->out,
-                                 .out_closes = sending->out_closes,
                                  .out_offset = NO_OFFSET,
                                  .flags = promise_more(sending, filled) };
 
@@ -99,10 +96,8 @@ static int drain(struct sending *sending, size_t filled)
 static int fill(const struct sending *sending)
 {
     struct transfer transfer = { .in = sending->in,
-                                 .in_closes = sending->in_closes,
                                  .in_offset = sending->offset,
-                                 .out = sending->pipe[1],
-                                 .out_closes = transfer_closes(sending->pipe[1]),
+                                 .out = opened_now(sending->pipe[1]),
                                  .out_offset = NO_OFFSET };
 
     transfer.size = sending->left < sending->pipe_bytes ? sending->left : sending->pipe_bytes;
@@ -185,17 +180,13 @@ static void finish(struct sending *sending, off_t *offset)
     gring_close(sending->pipe[1]);
     if (offset)
         *offset = sending->offset;
-    else if (sending->sent > 0 && transfer_closes(sending->in) == sending->in_closes)
-        lseek(sending->in, sending->offset, SEEK_SET);
+    else if (sending->sent > 0 && opened_still(sending->in))
+        lseek(sending->in.fd, sending->offset, SEEK_SET);
 }
 
 static ssize_t send_by_pipe(int out, int in, off_t *offset, size_t size)
 {
-    struct sending sending = { .in = in,
-                               .out = out,
-                               .in_closes = transfer_closes(in),
-                               .out_closes = transfer_closes(out),
-                               .left = size };
+    struct sending sending = { .in = opened_now(in), .out = opened_now(out), .left = size };
     int error = check_target(out);
 
     if (error == 0)

@@ -1,5 +1,6 @@
 /* Sockets: the calls that map to one op, and send, which goes on until all is sent. */
 #include "api/io/await.h"
+#include "api/io/opened.h"
 #include "api/result.h"
 #include "base/check.h"
 #include "runtime/hub.h"
@@ -86,19 +87,17 @@ static int send_some(int fd, const char *buf, size_t size, int flags)
 
 /*
  * What is left after a short send. Its end is not told: the caller has the count, and an error or
- * an interruption meets the next call. closes: as before the first part; another count now means
- * that the descriptor was closed, and its number may be another one's already.
+ * an interruption meets the next call.
  */
-static size_t send_rest(int fd, const char *buf, size_t size, int flags, uint16_t closes)
+static size_t send_rest(struct opened socket, const char *buf, size_t size, int flags)
 {
-    struct gring_hub *hub = hub_self();
-    struct gring_task *task = hub->running;
+    struct gring_task *task = hub_self()->running;
     size_t done = 0;
     int result = 1;
 
     task_hold_reports(task);
-    while (done < size && result > 0 && inflight_close_count(&hub->ops.inflight, fd) == closes) {
-        result = send_some(fd, buf + done, size - done, flags);
+    while (done < size && result > 0 && opened_still(socket)) {
+        result = send_some(socket.fd, buf + done, size - done, flags);
         done += result > 0 ? (size_t)result : 0;
     }
     task_release_reports(task, false);
@@ -109,23 +108,22 @@ static size_t send_rest(int fd, const char *buf, size_t size, int flags, uint16_
  * can. */
 ssize_t gring_send(int fd, const void *buf, size_t size, int flags)
 {
-    struct gring_hub *hub = hub_self();
     const char *bytes = buf;
-    uint16_t closes;
+    struct opened socket;
     size_t done;
     int result;
 
     flags |= MSG_NOSIGNAL;
-    if (!hub)
+    if (!hub_self())
         return send(fd, buf, size, flags);
     if (!(flags & MSG_DONTWAIT))
         flags |= MSG_WAITALL;
-    closes = inflight_close_count(&hub->ops.inflight, fd);
+    socket = opened_now(fd);
     result = send_some(fd, buf, size, flags);
     if (result <= 0 || flags & MSG_DONTWAIT)
         return api_result(result);
     done = (size_t)result;
     if (UNLIKELY(done < size))
-        done += send_rest(fd, bytes + done, size - done, flags, closes);
+        done += send_rest(socket, bytes + done, size - done, flags);
     return (ssize_t)done;
 }

@@ -46,9 +46,9 @@ static bool is_open_for(int fd, int other_mode)
 
 static int find_mistake(const struct transfer *transfer)
 {
-    bool in_pipe = is_pipe(transfer->in), out_pipe = is_pipe(transfer->out);
+    bool in_pipe = is_pipe(transfer->in.fd), out_pipe = is_pipe(transfer->out.fd);
 
-    if (!is_open_for(transfer->in, O_WRONLY) || !is_open_for(transfer->out, O_RDONLY))
+    if (!is_open_for(transfer->in.fd, O_WRONLY) || !is_open_for(transfer->out.fd, O_RDONLY))
         return -EBADF;
     if (transfer->flags & ~(unsigned)KNOWN_FLAGS || (!in_pipe && !out_pipe))
         return -EINVAL;
@@ -58,15 +58,9 @@ static int find_mistake(const struct transfer *transfer)
     return 0;
 }
 
-uint16_t transfer_closes(int fd)
-{
-    return inflight_close_count(&hub_self()->ops.inflight, fd);
-}
-
 static bool is_as_it_began(const struct transfer *transfer)
 {
-    return transfer_closes(transfer->in) == transfer->in_closes &&
-           transfer_closes(transfer->out) == transfer->out_closes;
+    return opened_still(transfer->in) && opened_still(transfer->out);
 }
 
 static int await_ready(const struct pollfd *end)
@@ -101,8 +95,8 @@ static int await_unready(const struct transfer *transfer, const struct pollfd en
  * caller does not want to wait. */
 static int await_both(const struct transfer *transfer)
 {
-    struct pollfd ends[] = { { .fd = transfer->in, .events = POLLIN },
-                             { .fd = transfer->out, .events = POLLOUT } };
+    struct pollfd ends[] = { { .fd = transfer->in.fd, .events = POLLIN },
+                             { .fd = transfer->out.fd, .events = POLLOUT } };
 
     return poll(ends, 2, 0) == 2 ? 0 : await_unready(transfer, ends);
 }
@@ -111,7 +105,7 @@ static int ask_for_splice(const struct transfer *transfer)
 {
     struct op op;
 
-    prep_splice(&op, transfer->in, transfer->in_offset, transfer->out, transfer->out_offset,
+    prep_splice(&op, transfer->in.fd, transfer->in_offset, transfer->out.fd, transfer->out_offset,
                 (uint32_t)transfer->size, transfer->flags | SPLICE_F_NONBLOCK);
     return await(&op, "splice");
 }
@@ -124,7 +118,7 @@ static int ask_for_splice(const struct transfer *transfer)
 int splice_now(const struct transfer *transfer)
 {
     struct inflight *inflight = &hub_self()->ops.inflight;
-    struct op hold = { .fd = transfer->in };
+    struct op hold = { .fd = transfer->in.fd };
     int result;
 
     if (!is_as_it_began(transfer))
@@ -141,7 +135,7 @@ int splice_now(const struct transfer *transfer)
 
 int splice_some(struct transfer transfer)
 {
-    size_t room = room_of(transfer.out);
+    size_t room = room_of(transfer.out.fd);
     int result;
 
     transfer.into_socket = room != SIZE_MAX;
@@ -171,13 +165,11 @@ static void advance(off_t *offset, int result)
 ssize_t gring_splice(int in, off_t *in_offset, int out, off_t *out_offset, size_t size,
                      unsigned flags)
 {
-    struct transfer transfer = { .in = in, .out = out, .flags = flags };
+    struct transfer transfer = { .in = opened_now(in), .out = opened_now(out), .flags = flags };
     int result;
 
     if (!hub_self() || size == 0)
         return splice(in, in_offset, out, out_offset, size, flags);
-    transfer.in_closes = transfer_closes(in);
-    transfer.out_closes = transfer_closes(out);
     transfer.in_offset = offset_of(in_offset);
     transfer.out_offset = offset_of(out_offset);
     transfer.size = size < SPLICE_MAX ? size : SPLICE_MAX;

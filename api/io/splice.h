@@ -11,9 +11,10 @@
 #ifndef GRING_API_IO_SPLICE_H
 #define GRING_API_IO_SPLICE_H
 
+#include "api/io/opened.h"
+
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 #include <sys/types.h>
 
 enum {
@@ -21,18 +22,14 @@ enum {
     NO_OFFSET = -1
 };
 
-/* One splice, as splice(2) has it, but for the offsets: NO_OFFSET is its NULL. While it waits others
- * may close an end, and its number may become another file's. */
+/* One splice, as splice(2) has it, but for the offsets: NO_OFFSET is its NULL. */
 struct transfer {
-    int in, out;
-    uint16_t in_closes, out_closes; /* transfer_closes of each, when the call began */
+    struct opened in, out;
     off_t in_offset, out_offset;
     size_t size;
     unsigned flags;
     bool into_socket; /* splice_some's: the splice may wait after all */
 };
-
-uint16_t transfer_closes(int fd);
 
 /* Waits as above, then moves what goes at once: count, 0 at the end, -errno. -EAGAIN only with
  * SPLICE_F_NONBLOCK; -EBADF: an end is not the file any more that it was. */

@@ -1,6 +1,7 @@
 /* Transfers of all the bytes: write(2)'s own promise on pipes and sockets, and the _full calls. */
 #include "api/io/await.h"
 #include "api/io/lost_signal.h"
+#include "api/io/opened.h"
 #include "api/io/position.h"
 #include "api/result.h"
 #include "runtime/hub.h"
@@ -18,13 +19,6 @@ enum { WRITE_MAX = 0x7ffff000 }; /* as write(2): no call moves more */
 /* One transfer of up to size bytes: count, 0 at the end of a file, or -errno. */
 typedef int (*transfer_fn)(int fd, char *buf, size_t size);
 
-static uint16_t close_count(int fd)
-{
-    struct gring_hub *hub = hub_self();
-
-    return hub ? inflight_close_count(&hub->ops.inflight, fd) : 0;
-}
-
 /*
  * Repeats the transfer until size bytes have moved, nothing moves any more, or it fails.
  * Progress is never lost: *done says how much, whatever the result: 0 or -errno. -EBADF: between
@@ -32,11 +26,11 @@ static uint16_t close_count(int fd)
  */
 static int transfer_all(transfer_fn transfer, int fd, char *buf, size_t size, size_t *done)
 {
-    uint16_t closes = close_count(fd);
+    struct opened file = opened_now(fd);
     int result = 1;
 
     for (*done = 0; *done < size && result > 0; *done += result > 0 ? (size_t)result : 0)
-        result = close_count(fd) == closes ? transfer(fd, buf + *done, size - *done) : -EBADF;
+        result = opened_still(file) ? transfer(fd, buf + *done, size - *done) : -EBADF;
     return result < 0 ? result : 0;
 }
 
@@ -78,7 +72,7 @@ static int write_some(int fd, char *buf, size_t size)
 
 static int write_some_of_file(int fd, char *buf, size_t size)
 {
-    uint16_t closes = close_count(fd);
+    struct opened file = opened_now(fd);
     off_t position = position_of(fd);
     struct op op;
     int result;
@@ -86,7 +80,7 @@ static int write_some_of_file(int fd, char *buf, size_t size)
     prep_write(&op, fd, buf, size, -1);
     op_fence(&op);
     result = await(&op, "write");
-    position_repair(fd, closes, position, result, size, false);
+    position_repair(file, position, result, size, false);
     return result;
 }
 

@@ -1,6 +1,7 @@
 /* gring_send_zc: sends from the caller's memory itself, and waits until the kernel has let go of
  * it. What cannot be sent so is sent as by gring_send. */
 #include "api/io/await.h"
+#include "api/io/opened.h"
 #include "api/result.h"
 #include "runtime/runtime.h"
 
@@ -41,21 +42,16 @@ static ssize_t send_rest(int fd, const char *buf, size_t size, int flags, size_t
     return (ssize_t)done + (result > 0 ? result : 0);
 }
 
-static uint16_t close_count(int fd)
-{
-    return inflight_close_count(&hub_self()->ops.inflight, fd);
-}
-
 /* After each part the socket may have been closed, and its number given out again. */
 static ssize_t send_all(int fd, const char *buf, size_t size, int flags)
 {
-    uint16_t closes = close_count(fd);
+    struct opened socket = opened_now(fd);
     size_t done = 0;
     int result;
 
     do {
         result = send_some(fd, buf + done, size - done, flags);
-        if (close_count(fd) != closes)
+        if (!opened_still(socket))
             return done || result > 0 ? (ssize_t)done + (result > 0 ? result : 0) : -EBADF;
         if (needs_a_copy(result, flags))
             return send_rest(fd, buf, size, flags, done);

@@ -806,14 +806,18 @@ Test(kernel, SPLICE_F_NONBLOCK_does_not_keep_a_splice_to_a_full_socket_from_bloc
     struct sigaction action = { .sa_handler = count_signal };
     struct itimerval soon = { .it_value.tv_usec = 50000, .it_interval.tv_usec = 50000 };
     int pair[2], ends[2];
+    ssize_t count;
 
     make_tcp_pair(pair);
-    fill(pair[0]);
     make_pipe(ends, 0);
-    cr_assert_eq(write(ends[1], "x", 1), 1);
     cr_assert_eq(sigaction(SIGALRM, &action, NULL), 0);
     cr_assert_eq(setitimer(ITIMER_REAL, &soon, NULL), 0);
-    cr_assert_eq(splice(ends[0], NULL, pair[0], NULL, 1, SPLICE_F_NONBLOCK), -1);
+    do { /* a full socket takes one more byte when the peer's kernel has moved some on */
+        fill(pair[0]);
+        cr_assert_eq(write(ends[1], "x", 1), 1);
+        count = splice(ends[0], NULL, pair[0], NULL, 1, SPLICE_F_NONBLOCK);
+    } while (count == 1);
+    cr_assert_eq(count, -1);
     cr_assert_neq(errno, EAGAIN, "now it does: gring_relay need not set O_NONBLOCK any more");
     cr_assert_gt(signal_count, 0);
 }

@@ -15,9 +15,9 @@
  * is not told of all that is wrong with the descriptor.
  *
  * A descriptor that can be polled, but never does what it is asked, is waited for: a write to an
- * epoll descriptor, a splice into a timerfd or a listening socket. What a call reads itself (a
- * message, an offset, the list of pollfds) must be memory: there a bad pointer is a fault instead
- * of EFAULT.
+ * epoll descriptor (on Linux 6.1 also to a timerfd), a splice into a timerfd or a listening socket.
+ * What a call reads itself (a message, an offset, the list of pollfds) must be memory: there a bad
+ * pointer is a fault instead of EFAULT.
  *
  * The position of a file (read, write, readv, writev, and offset -1) is for one task at a time: two
  * of them at it may get the same bytes, or write over each other's. Offsets (pread, pwrite) and

@@ -1,9 +1,11 @@
 /*
  * Feeds a model with random bytes, many short histories, one seed each. Compiled once for each
- * model: MODEL_NAME, and HISTORIES, how many.
+ * model: MODEL_NAME, and HISTORIES, how many (GRING_TEST_PERCENT: tests/support/share.h).
  *
  * What fails names its seed; GRING_SEED=that begins with it.
  */
+#include "tests/support/share.h"
+
 #include <criterion/criterion.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -59,10 +61,11 @@ static void name_the_seed(int signal_number)
 Test(MODEL_NAME, agrees_with_a_dumb_twin)
 {
     const char *given = getenv("GRING_SEED");
+    uint64_t histories = share_of(HISTORIES);
 
     seed = given ? strtoull(given, NULL, 0) : (uint64_t)time(NULL) * 1000003 + (uint64_t)getpid();
-    fprintf(stderr, "GRING_SEED=%" PRIu64 ", %d histories\n", seed, HISTORIES);
+    fprintf(stderr, "GRING_SEED=%" PRIu64 ", %" PRIu64 " histories\n", seed, histories);
     signal(SIGABRT, name_the_seed);
-    for (int history = 0; history < HISTORIES; history++, seed++)
+    for (; histories; histories--, seed++)
         live_through(seed);
 }

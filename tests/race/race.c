@@ -4,7 +4,7 @@
  *
  *     race [--collisions N] [--kind recv|accept|close|write|pipe|sleep|join|all] [--lanes N]
  *          [--strike kill|throw|foreign-kill|foreign-throw|deadline|any]
- *          GRING_SEED replays
+ *          GRING_SEED replays, GRING_TEST_PERCENT makes them fewer: tests/support/share.h
  *
  * A lane is a victim, whose every operation is struck once by a kill, a throw (from the hub or
  * from a plain thread) or a deadline, and a peer that makes the operation complete (a task, or a
@@ -17,6 +17,8 @@
  * what a failed call was given as buffer stays as it is; no strike is lost or reported twice;
  * nothing is left in /proc/self/fd and among the tasks. Exit status 0, or a sentence and 1.
  */
+#include "tests/support/share.h"
+
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
@@ -800,6 +802,7 @@ int main(int argc, char **argv)
                 "            [--strike kill|throw|foreign-kill|foreign-throw|deadline|any]\n");
         return 2;
     }
+    order.collisions = share_of(order.collisions);
     seed = given ? strtoull(given, NULL, 0) : ((uint64_t)time(NULL) << 20 ^ (uint64_t)getpid());
     printf("GRING_SEED=%llu\n", (unsigned long long)seed);
     return gring_run(run, &order, NULL);

@@ -247,7 +247,7 @@ static int breaking_error;
 static void *break_the_ring(void *unused)
 {
     deny(__NR_io_uring_enter, breaking_error);
-    gring_sleep(GRING_MS);
+    gring_sleep(10 * GRING_SEC); /* a short one could be over before the hub has to wait for it */
     return unused;
 }
 

@@ -156,27 +156,42 @@ static void yield_until_nothing_is_in_flight(void)
         gring_yield();
 }
 
-/* One operation of the call has moved a part, the task has not run since: now the descriptor is
- * closed, and its number is another pipe's. */
+static size_t drain(int fd)
+{
+    static char sink[65536];
+    size_t sum = 0;
+    ssize_t count;
+
+    while ((count = recv(fd, sink, sizeof sink, MSG_DONTWAIT)) > 0)
+        sum += (size_t)count;
+    return sum;
+}
+
+/*
+ * One operation of the call has moved a part, the task has not run since: now the descriptor is
+ * closed, and its number is a pipe's. Sockets: into a pipe a worker of an older kernel writes all.
+ */
 ClosingTest(leaves_the_rest_of_a_write_to_nobody)
 {
-    static char much[1 << 20], sink[65536];
+    static char much[4 << 20];
     struct call call = { .big = much, .size = sizeof much };
     int ends[2], others[2];
     gring_task *task;
+    size_t first;
 
-    make_pipe(ends);
+    make_unix_pair(ends);
     call.fd = ends[1];
     task = spawn_waiting(do_write, &call);
-    cr_assert_eq(read(ends[0], sink, sizeof sink), (ssize_t)sizeof sink);
+    first = drain(ends[0]);
     yield_until_nothing_is_in_flight();
     cr_assert_eq(gring_close(ends[1]), 0);
     make_pipe(others);
     cr_assert_eq(others[0], ends[1], "the lowest number is given out first");
     cr_assert_eq(dup2(others[1], others[0]), ends[1]);
     gring_join(task, NULL);
-    cr_assert_gt(call.result, (ssize_t)sizeof sink);
+    cr_assert_gt(call.result, (ssize_t)first);
     cr_assert_lt(call.result, (ssize_t)sizeof much);
+    cr_assert_eq(call.result, (ssize_t)(first + drain(ends[0])));
     close_both(others);
     close(ends[0]);
 }

@@ -5,6 +5,7 @@
 #include "api/io/position.h"
 #include "api/result.h"
 #include "runtime/hub.h"
+#include "uring/probe.h"
 
 #include <greenring/io.h>
 #include <sys/stat.h>
@@ -109,6 +110,8 @@ ssize_t gring_write(int fd, const void *buf, size_t size)
 
     if (!hub_self())
         return write(fd, buf, size);
+    if (wanted == 0 && !probe_pipe_nowait())
+        return writev(fd, NULL, 0); /* asks no file; such a ring would wait for room in a pipe */
     if (wanted == 0 || position_of(fd) >= 0)
         return api_result(write_some_of_file(fd, bytes, wanted));
     error = write_until_interrupted(fd, bytes, wanted, &moved);

@@ -19,11 +19,13 @@
 static const struct difference differences[] = {
     { "pwritev2_at_the_end", "epoll_descriptor", -1, ETIMEDOUT, NEVER },
     { "pwritev2_at_the_position", "epoll_descriptor", -1, ETIMEDOUT, NEVER },
-    /* to Linux 6.1 a timerfd is such a descriptor, too, and it does not look at a length of 0 */
+    /* to Linux 6.1 a timerfd is such a descriptor, too, and of a read of nothing it is not told */
     { "pwritev2_at_the_end", "expired_timer", -1, ETIMEDOUT, NEVER },
     { "pwritev2_at_the_position", "expired_timer", -1, ETIMEDOUT, NEVER },
     { "write*", "expired_timer", -1, ETIMEDOUT, NEVER },
     { "read_of_nothing", "expired_timer", 0, 0, NOTHING },
+    { "read_of_nothing", "event_counter", 0, 0, NOTHING },
+    { "read_of_nothing", "event_semaphore", 0, 0, NOTHING },
     { "pwrite*", "generated_file", -1, EBADF, SEVERAL },
     { "readv_into_a_negative_number", NULL, -1, EINVAL, SEVERAL },
     { "readv_into_too_many_parts", NULL, -1, EINVAL, SEVERAL },

@@ -457,6 +457,8 @@ SameAsPosix(write_of_nothing_says_whether_that_could_be_written)
     SAY(s->call->write(ends[1], "", 0));
     SAY(s->call->write(ends[0], "", 0));
     SAY(s->call->write(closed, "", 0));
+    fill(ends[1]);
+    SAY(s->call->write(ends[1], "", 0));
     SAY(s->call->pwrite(file, "", 0, 3));
     say_file(s, file);
     close(file);

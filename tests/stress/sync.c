@@ -3,7 +3,10 @@
  * throws at the tasks and deadlines of a few microseconds run out: what a lock guards is plain
  * memory, nothing is lost, nobody hangs, and each object is idle at the end.
  */
+#include "tests/support/share.h"
+
 #include <greenring/greenring.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -359,10 +362,12 @@ static void play_once(void)
 
 static void *run(void *unused)
 {
+    uint64_t rounds = share_of(ROUNDS);
+
     for (game = games; game < games + sizeof games / sizeof games[0]; game++) {
-        for (int round = 0; round < ROUNDS; round++)
+        for (uint64_t round = 0; round < rounds; round++)
             play_once();
-        printf("%s: %d rounds\n", game->name, ROUNDS);
+        printf("%s: %" PRIu64 " rounds\n", game->name, rounds);
     }
     return unused;
 }

@@ -299,6 +299,23 @@ static void *sleep_for_ever(void *unused)
     return NULL;
 }
 
+static uint64_t enter_count(void)
+{
+    gring_stats stats = { .size = sizeof stats };
+
+    cr_assert_eq(gring_stats_get(&stats), 0);
+    return stats.enters;
+}
+
+/* No tick: the hub stands in one enter until the nearest timer. A few more are other people's. */
+GreenTest(sleep, enters_the_kernel_no_more_often_the_longer_it_is)
+{
+    uint64_t before = enter_count();
+
+    cr_assert_eq(gring_sleep(200 * GRING_MS), 0);
+    cr_assert_leq(enter_count() - before, 10);
+}
+
 FakeTimeTest(sleep, for_ever_outlasts_any_time)
 {
     const gring_ns year = 365 * 86400 * GRING_SEC;
@@ -416,6 +433,31 @@ Test(timer, without_a_hub_is_EPERM)
     errno = 0;
     cr_assert_eq(gring_timer_stop(&timer), -1);
     cr_assert_eq(errno, EPERM);
+}
+
+static void *use_timers_on_its_stack(void *unused)
+{
+    gring_timer stopped = { { 0 } }, fired = { { 0 } }, again = { { 0 } };
+
+    gring_timer_start(&stopped, GRING_SEC, note_timer, text("never"));
+    gring_timer_start(&fired, GRING_MS, note_timer, text("1"));
+    gring_timer_start(&again, 2 * GRING_MS, note_timer, text("2"));
+    gring_sleep(3 * GRING_MS);
+    gring_timer_start(&again, GRING_MS, note_timer, text("3"));
+    gring_sleep(3 * GRING_MS);
+    cr_assert_eq(gring_timer_stop(&stopped), 1);
+    cr_assert_eq(gring_timer_stop(&fired), 0);
+    return unused;
+}
+
+/* Those that are pending at its end are caught: tests/mustfail/time.c. */
+FakeTimeTest(timer, on_a_tasks_own_stack_may_fire_or_be_stopped_before_the_task_ends)
+{
+    gring_task *task = gring_spawn(use_timers_on_its_stack, NULL);
+
+    gring_test_advance(10 * GRING_MS);
+    cr_assert_eq(gring_join(task, NULL), 0);
+    cr_assert_str_eq(trace, "123");
 }
 
 FakeTimeTest(timer, several_fire_in_the_order_of_time_then_of_arming)

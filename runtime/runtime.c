@@ -18,6 +18,7 @@ static atomic_bool started;
 static atomic_int visitor_count;
 static bool in_fork_child;
 static enum runtime_end end_mode;
+static uint64_t run_count; /* of this process and of those it was forked from */
 static pthread_once_t fork_handler_once = PTHREAD_ONCE_INIT;
 
 /* The child has the parent's memory but none of its rings and threads: what was running is
@@ -55,6 +56,7 @@ int runtime_start(const struct hub_config *config, enum runtime_end end)
         atomic_store(&started, false);
         return error;
     }
+    hub->run_number = ++run_count;
     in_fork_child = false;
     end_mode = end;
     atomic_store_explicit(&the_hub, hub, memory_order_release);

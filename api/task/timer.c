@@ -11,6 +11,7 @@ struct callback_timer {
     gring_cb cb;
     void *arg;
     struct gring_task *on_stack_of; /* whose memory it is, if it lies on its starter's stack */
+    uint64_t run_number;            /* the run's whose wheel it was put on: no later one has it */
 };
 
 static_assert(sizeof(struct callback_timer) <= sizeof(gring_timer),
@@ -56,7 +57,9 @@ int gring_timer_start(gring_timer *storage, gring_ns duration, gring_cb cb, void
         return (int)api_result(hub ? -EINVAL : runtime_no_hub());
     if (gring_timer_pending(storage))
         return (int)api_result(-EBUSY);
-    *timer = (struct callback_timer){ .timer.on_fire = call_back, .cb = cb, .arg = arg };
+    *timer = (struct callback_timer){
+        .timer.on_fire = call_back, .cb = cb, .arg = arg, .run_number = hub->run_number
+    };
     begin_on_stack(timer, hub->running);
     wheel_arm(&hub->wheel, &timer->timer.timer,
               clock_after(hub_read_clock(hub), duration > 0 ? duration : 0));
@@ -80,5 +83,8 @@ int gring_timer_stop(gring_timer *storage)
 
 bool gring_timer_pending(const gring_timer *storage)
 {
-    return wheel_armed(&inside((gring_timer *)(uintptr_t)storage)->timer.timer);
+    const struct callback_timer *timer = inside((gring_timer *)(uintptr_t)storage);
+    const struct gring_hub *hub = hub_self();
+
+    return hub && wheel_armed(&timer->timer.timer) && timer->run_number == hub->run_number;
 }

@@ -98,8 +98,8 @@ static inline void gring_within_leave_(gring_within_guard_ *guard)
 
 /* ---- timers without a task ----------------------------------------------------
  * cb runs on the hub's loop and must not park (a [wait] call in it is a CHECK failure). Storage
- * is the caller's and must stay until it fired or was stopped; cb may start it again or free it.
- * O(1).
+ * is the caller's and must stay until it fired, was stopped, or the run has ended, after which it
+ * is not pending any more; cb may start it again or free it. O(1).
  * start: EINVAL no cb, EBUSY it is pending, EPERM not on the hub's thread. */
 typedef struct gring_timer {
     uint64_t _[8];
@@ -107,7 +107,7 @@ typedef struct gring_timer {
 GRING_API int gring_timer_start(gring_timer *tm, gring_ns d, gring_cb cb, void *arg);
 /* 1 it was pending and will not run, 0; EPERM as above */
 GRING_API int gring_timer_stop(gring_timer *tm);
-GRING_API bool gring_timer_pending(const gring_timer *tm);
+GRING_API bool gring_timer_pending(const gring_timer *tm); /* false on a plain thread */
 
 /* ---- periodic tasks -------------------------------------------------------------
  * One task that calls fn every `period`, on the grid of its start (no drift); ticks missed while

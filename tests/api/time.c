@@ -887,3 +887,52 @@ Test(timer, one_that_is_pending_does_not_keep_the_run_from_ending)
     cr_assert_eq(gring_run(leave_a_timer_pending, NULL, NULL), 0);
     cr_assert_str_eq(trace, "");
 }
+
+/* In a child: Criterion's assertions do not work in the child of a fork. */
+static void *use_the_forgotten_one(void *unused)
+{
+    CHILD_MUST(!gring_timer_pending(&forgotten)); /* its run is over */
+    CHILD_MUST(gring_timer_stop(&forgotten) == 0);
+    CHILD_MUST(gring_timer_start(&forgotten, GRING_MS, note_timer, text("fired")) == 0);
+    CHILD_MUST(gring_timer_pending(&forgotten));
+    CHILD_MUST(gring_sleep(5 * GRING_MS) == 0);
+    CHILD_MUST(!gring_timer_pending(&forgotten));
+    CHILD_MUST(strcmp(trace, "fired") == 0);
+    return unused;
+}
+
+static void forget_it_and_run_again(void)
+{
+    CHILD_MUST(gring_run(leave_a_timer_pending, NULL, NULL) == 0);
+    CHILD_MUST(!gring_timer_pending(&forgotten));
+    CHILD_MUST(gring_run(use_the_forgotten_one, NULL, NULL) == 0);
+}
+
+Test(timer, one_that_a_run_left_pending_may_be_started_in_the_next)
+{
+    child_must_pass(forget_it_and_run_again);
+}
+
+static void *fork_with_a_timer_pending(void *unused)
+{
+    int status;
+    pid_t pid;
+
+    leave_a_timer_pending(NULL);
+    pid = fork();
+    if (pid == 0)
+        _exit(gring_run(use_the_forgotten_one, NULL, NULL) == 0 ? 0 : 1);
+    CHILD_MUST(waitpid(pid, &status, 0) == pid && status == 0);
+    CHILD_MUST(gring_timer_stop(&forgotten) == 1); /* the parent's is as it was */
+    return unused;
+}
+
+static void run_with_a_timer_and_fork(void)
+{
+    CHILD_MUST(gring_run(fork_with_a_timer_pending, NULL, NULL) == 0);
+}
+
+Test(timer, one_that_is_pending_in_the_parent_may_be_started_in_the_child_of_a_fork)
+{
+    child_must_pass(run_with_a_timer_and_fork);
+}

@@ -108,6 +108,8 @@ int gring_pile_spawn(gring_pile *pile, gring_fn fn, void *arg)
 
 int gring_pile_done(gring_pile *pile)
 {
+    if (!hub_self())
+        return (int)api_result(runtime_no_hub());
     pile->done = true;
     return gring_cond_broadcast(&pile->changed);
 }

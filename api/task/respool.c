@@ -102,6 +102,8 @@ int gring_respool_free(gring_respool *pool)
 {
     if (!pool)
         return 0;
+    if (!hub_self() && runtime_hub())
+        return (int)api_result(-EPERM); /* its timer and its reaper are the run's */
     if (pool->out_count || pool->rights.waiting)
         return (int)api_result(-EBUSY);
     pool->opts.max_idle = pool->opts.max_age = 0; /* nobody starts the timer again */

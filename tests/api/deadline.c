@@ -387,21 +387,61 @@ GreenTest(deadline, of_a_read_ends_it_and_the_bytes_stay)
     cr_assert_eq(gring_within(MS(5), gring_read(pair[0], bytes, 4)), 4);
 }
 
-GreenTest(deadline, of_accept_connect_send_ends_in_time)
+enum { MUCH = 4 << 20 };
+
+static char much[MUCH];
+
+GreenTest(deadline, of_an_accept_or_a_receive_ends_in_time)
 {
-    static char much[4 << 20];
     int listener = make_listener(1);
+    char byte;
 
     cr_assert_eq(outcome(gring_within(MS(5), gring_accept(listener, NULL, NULL))), ETIMEDOUT);
     make_tcp_pair(pair);
+    cr_assert_eq(outcome(gring_within(MS(5), gring_recv(pair[0], &byte, 1, 0))), ETIMEDOUT);
+    cr_assert_eq(outcome(gring_within(MS(5), gring_recvfrom(pair[0], &byte, 1, 0, NULL, NULL))),
+                 ETIMEDOUT);
+}
+
+/* One connection fills the backlog, and the next gets no answer. */
+GreenTest(deadline, of_a_connect_ends_in_time)
+{
+    int listener = make_listener(0), first = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int second = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in address = address_of(listener);
+
+    cr_assert_eq(connect(first, (struct sockaddr *)&address, sizeof address), 0);
+    cr_assert_eq(outcome(gring_within(
+                     MS(5), gring_connect(second, (struct sockaddr *)&address, sizeof address))),
+                 ETIMEDOUT);
+    gring_close(second);
+}
+
+GreenTest(deadline, of_a_send_ends_in_time)
+{
     ssize_t sent = 1;
 
+    make_tcp_pair(pair);
     gring_within_do(MS(20))
     {
         while (sent > 0)
-            sent = gring_send(pair[0], much, sizeof much, 0);
+            sent = gring_send(pair[0], much, MUCH, 0);
         cr_assert_eq(errno, ETIMEDOUT);
     }
+}
+
+GreenTest(deadline, of_a_full_transfer_ends_in_time_and_tells_the_bytes)
+{
+    size_t done = 0;
+
+    make_tcp_pair(pair);
+    cr_assert_eq(outcome(gring_within(MS(20), gring_write_full(pair[0], much, MUCH, &done))),
+                 ETIMEDOUT);
+    cr_assert_gt(done, 0);
+    cr_assert_lt(done, MUCH);
+    cr_assert_eq(outcome(gring_within(MS(20), gring_read_full(pair[0], much, MUCH, &done))),
+                 ETIMEDOUT);
+    cr_assert_eq(done, 0);
 }
 
 static void *park(void *unused)

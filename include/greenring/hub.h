@@ -73,7 +73,7 @@ GRING_API int gring_run_with(const gring_config *config, gring_fn fn, void *arg,
 
 /* The same without inversion of control: the calling thread becomes the hub and its own stack
  * the main task's, until gring_fini, which must be called by that task. gring_spawn,
- * gring_spawn_n, gring_spawn_after, gring_spawn_with, gring_every, gring_sleep,
+ * gring_spawn_n, gring_spawn_after, gring_spawn_with, gring_every, gring_scope_open, gring_sleep,
  * gring_sleep_until and gring_yield do gring_init(NULL) by themselves while the process has no
  * runtime. status: as gring_run. */
 GRING_API int gring_init(const gring_config *config);

@@ -456,6 +456,18 @@ Test(implicit_start, by_yield)
     has_started_by_itself();
 }
 
+Test(implicit_start, by_scope_open)
+{
+    gring_scope scope = { { 0 } };
+
+    cr_assert_eq(gring_scope_open(&scope, 0), 0);
+    cr_assert_eq(gring_scope_spawn_n(&scope, count_me, NULL), 0);
+    cr_assert_eq(gring_scope_wait(&scope), 0);
+    cr_assert_eq(gring_scope_close(&scope), 0);
+    cr_assert_eq(ran_count, 1);
+    has_started_by_itself();
+}
+
 Test(implicit_start, not_by_a_spawn_that_is_refused)
 {
     cr_assert_null(gring_spawn(NULL, NULL));
@@ -1162,6 +1174,30 @@ static void deadlock_of_two(void)
 Test(deadlock, fails_the_wait_of_main_with_EDEADLK_and_names_the_tasks)
 {
     child_must_pass(deadlock_of_two);
+}
+
+enum { MANY_NAMED = 32, MANY_PARKED = 40 };
+
+static void *park_among_many(void *unused)
+{
+    (void)unused;
+    for (int index = 0; index < MANY_PARKED; index++)
+        CHILD_MUST(gring_spawn_n(park, NULL) == 0);
+    CHILD_MUST(gring_park(NULL) == -1 && errno == EDEADLK);
+    CHILD_MUST(logged_with("waits in park") == MANY_NAMED + 1); /* and the main task's line */
+    CHILD_MUST(logged_with("and 8 more") == 1);
+    return NULL;
+}
+
+static void deadlock_of_many(void)
+{
+    logged_start();
+    CHILD_MUST(gring_run(park_among_many, NULL, NULL) == 0);
+}
+
+Test(deadlock, of_many_names_the_first_and_counts_the_others)
+{
+    child_must_pass(deadlock_of_many);
 }
 
 static void *park_for_nobody(void *unused)
@@ -2005,8 +2041,10 @@ static void main_forks(void)
     pid_t parent = getpid();
     int outcome = gring_run(fork_and_return, number(EIO), NULL);
 
-    if (getpid() != parent)
-        _exit(outcome == EIO ? 0 : 4);
+    if (getpid() != parent) {
+        CHILD_MUST(outcome == EIO);
+        child_leave();
+    }
     CHILD_MUST(outcome == 0);
     int status;
 

@@ -673,3 +673,66 @@ FakeTimeTest(scope, kill_that_ends_all_children_at_once_is_still_an_interruption
     cr_assert_eq(inner_outcome, -1);
     cr_assert_eq(inner_errno, ECANCELED);
 }
+
+/* ---- that is not open ---- */
+
+static gring_scope closed;
+
+static void expect_nothing_to_work(void)
+{
+    errno = 0;
+    cr_assert_null(gring_scope_spawn(&closed, run, NULL));
+    cr_assert_eq(errno, EINVAL);
+    errno = 0;
+    cr_assert_eq(gring_scope_spawn_n(&closed, run, NULL), -1);
+    cr_assert_eq(errno, EINVAL);
+    errno = 0;
+    cr_assert_eq(gring_scope_defer(&closed, note_defer, NULL), -1);
+    cr_assert_eq(errno, EINVAL);
+    errno = 0;
+    cr_assert_eq(gring_scope_wait(&closed), -1);
+    cr_assert_eq(errno, EINVAL);
+    gring_scope_cancel(&closed, EIO);
+    cr_assert_eq(gring_scope_live(&closed), 0);
+    cr_assert_eq(gring_scope_close(&closed), 0);
+}
+
+GreenTest(scope, that_is_not_open_refuses_all_but_its_close)
+{
+    expect_nothing_to_work();
+    cr_assert_eq(gring_scope_open(&closed, 0), 0);
+    errno = 0;
+    cr_assert_eq(gring_scope_defer(&closed, NULL, NULL), -1);
+    cr_assert_eq(errno, EINVAL, "it is open, but that is no function");
+    cr_assert_eq(gring_scope_close(&closed), 0);
+    expect_nothing_to_work();
+}
+
+static void open_in_a_callback(void *task)
+{
+    errno = 0;
+    if (gring_scope_open(&closed, 0) == -1 && errno == EPERM)
+        expect_nothing_to_work();
+    else
+        cr_assert_fail("it was opened");
+    gring_unpark(task, NULL);
+}
+
+GreenTest(scope, cannot_be_opened_in_a_callback)
+{
+    cr_assert_eq(gring_post(NULL, open_in_a_callback, gring_self()), 0);
+    cr_assert_eq(gring_park(NULL), 0);
+}
+
+GreenTest(scope, that_is_open_cannot_be_opened_again)
+{
+    gring_scope s = { { 0 } };
+
+    cr_assert_eq(gring_scope_open(&s, 0), 0);
+    errno = 0;
+    cr_assert_eq(gring_scope_open(&s, 0), -1);
+    cr_assert_eq(errno, EBUSY);
+    cr_assert_eq(gring_scope_spawn_n(&s, sleep_long, NULL), 0, "it is as it was");
+    cr_assert_eq(gring_scope_live(&s), 1);
+    cr_assert_eq(gring_scope_close(&s), 0);
+}

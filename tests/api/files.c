@@ -1166,6 +1166,21 @@ static void close_sender(gring_task *task, struct sending *sending)
     gring_close(sending->out);
 }
 
+GreenTest(files, sendfile_without_a_descriptor_for_its_pipe_is_EMFILE)
+{
+    int in = make_patterned(100), pair[2];
+    off_t offset = 0;
+
+    make_unix_pair(pair);
+    leave_no_descriptor();
+    EXPECT_ERROR(gring_sendfile(pair[1], in, &offset, 100), EMFILE);
+    allow_descriptors(0);
+    cr_expect_eq(offset, 0);
+    cr_expect_eq(gring_sendfile(pair[1], in, &offset, 100), 100);
+    close_both(pair);
+    close(in);
+}
+
 GreenTest(files, sendfile_that_is_interrupted_counts_what_has_left)
 {
     int tcp[2], ends[2];

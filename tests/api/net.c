@@ -98,6 +98,12 @@ int getaddrinfo(const char *host, const char *service, const struct addrinfo *hi
         return EAI_AGAIN;
     if (!strcmp(host, "memory.test"))
         return EAI_MEMORY;
+    if (!strcmp(host, "service.test"))
+        return EAI_SERVICE;
+    if (!strcmp(host, "system.test") || !strcmp(host, "unsaid.test")) {
+        errno = host[0] == 's' ? EMFILE : 0;
+        return EAI_SYSTEM;
+    }
     return EAI_NONAME;
 }
 
@@ -778,6 +784,35 @@ GreenTest(send, tells_EPIPE_without_a_signal_when_the_peer_resets_amid)
     free(call.buf);
 }
 
+Test(recv, on_a_plain_thread_is_the_system_call)
+{
+    int ends[2];
+    char buf[4];
+
+    make_unix_pair(ends);
+    cr_assert_eq(gring_recv(ends[0], buf, sizeof buf, MSG_DONTWAIT), -1);
+    cr_assert_eq(errno, EAGAIN);
+    cr_assert_eq(gring_send(ends[1], "abc", 3, 0), 3);
+    cr_assert_eq(gring_recv(ends[0], buf, sizeof buf, 0), 3);
+    cr_assert_eq(memcmp(buf, "abc", 3), 0);
+    close_both(ends);
+}
+
+Test(accept, on_a_plain_thread_is_the_system_call)
+{
+    int listener = make_listener(1), client, fd;
+    struct sockaddr_in address = address_of(listener);
+
+    fcntl(listener, F_SETFL, O_NONBLOCK); /* which counts there */
+    cr_assert_eq(gring_accept(listener, NULL, NULL), -1);
+    cr_assert_eq(errno, EAGAIN);
+    client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    cr_assert_eq(gring_connect(client, (struct sockaddr *)&address, sizeof address), 0);
+    fd = gring_accept(listener, NULL, NULL);
+    cr_assert_geq(fd, 0, "%m");
+    close(fd), close(client), close(listener);
+}
+
 Test(send, on_a_plain_thread_raises_no_signal_either)
 {
     int ends[2];
@@ -1097,6 +1132,27 @@ GreenTest(endpoint, REUSEPORT_without_a_port_is_EINVAL)
     cr_assert_eq(errno, EINVAL);
     cr_assert_eq(gring_net_listen("tcp:one.test:0", 1, GRING_REUSEPORT), -1);
     cr_assert_eq(errno, EINVAL);
+    cr_assert_eq(gring_net_listen("tcp6:[::1]:0", 1, GRING_REUSEPORT), -1);
+    cr_assert_eq(errno, EINVAL);
+}
+
+GreenTest(endpoint, without_a_free_descriptor_is_EMFILE)
+{
+    int listener = gring_net_listen("tcp:127.0.0.1:0", 4, 0), fd;
+    const char *endpoint = with_port("tcp:127.0.0.1:", port_of(listener));
+
+    leave_no_descriptor();
+    cr_assert_eq(gring_net_dial(endpoint), -1);
+    cr_assert_eq(errno, EMFILE);
+    cr_assert_eq(gring_net_listen("tcp:127.0.0.1:0", 4, 0), -1);
+    cr_assert_eq(errno, EMFILE);
+    cr_assert_eq(gring_net_dial("fd:0"), -1);
+    cr_assert_eq(errno, EMFILE);
+    allow_descriptors(0);
+    fd = gring_net_dial(endpoint);
+    cr_assert_geq(fd, 0, "%m");
+    gring_close(fd);
+    gring_close(listener);
 }
 
 Test(endpoint, works_on_a_plain_thread)
@@ -1118,8 +1174,27 @@ GreenTest(names, that_do_not_exist_tell_why)
     cr_assert_eq(errno, EAGAIN);
     cr_assert_eq(gring_net_dial("tcp:memory.test:80"), -1);
     cr_assert_eq(errno, ENOMEM);
+    cr_assert_eq(gring_net_dial("tcp:service.test:80"), -1);
+    cr_assert_eq(errno, EINVAL);
+    cr_assert_eq(gring_net_dial("tcp:system.test:80"), -1);
+    cr_assert_eq(errno, EMFILE);
+    cr_assert_eq(gring_net_dial("tcp:unsaid.test:80"), -1);
+    cr_assert_eq(errno, EIO);
     cr_assert_eq(gring_net_listen("tcp:none.test:80", 1, 0), -1);
     cr_assert_eq(errno, ENXIO);
+}
+
+GreenTest(names, are_not_asked_for_by_a_killed_task)
+{
+    int asked = atomic_load(&resolver.asked);
+    int descriptors = descriptor_count();
+
+    gring_kill(gring_self());
+    cr_assert_eq(gring_net_dial("tcp:one.test:80"), -1);
+    cr_assert_eq(errno, ECANCELED);
+    gring_uncancel();
+    cr_assert_eq(atomic_load(&resolver.asked), asked);
+    cr_assert_eq(descriptor_count(), descriptors);
 }
 
 struct heart {

@@ -481,6 +481,28 @@ GreenTest(poll, is_ended_by_a_kill_a_throw_and_a_deadline)
     close_both(ends);
 }
 
+/* What the ring reports inexactly is watched through a descriptor of our own. */
+GreenTest(poll, that_needs_a_descriptor_of_its_own_and_gets_none_is_EMFILE)
+{
+    struct pollfd fds[2];
+    int ends[2], others[2];
+
+    make_tcp_pair(ends);
+    make_tcp_pair(others);
+    fds[0] = (struct pollfd){ .fd = others[0], .events = POLLIN };
+    fds[1] = (struct pollfd){ .fd = ends[0], .events = POLLPRI };
+    leave_no_descriptor();
+    errno = 0;
+    cr_assert_eq(gring_poll(fds, 2, -1), -1);
+    cr_assert_eq(errno, EMFILE);
+    errno = 0;
+    cr_assert_eq(gring_wait_fd(ends[0], POLLPRI), -1);
+    cr_assert_eq(errno, EMFILE);
+    cr_assert_eq(in_flight(), 0);
+    allow_descriptors(0);
+    close_both(ends), close_both(others);
+}
+
 FakeTimeTest(poll, whose_own_time_is_over_first_is_no_expired_deadline)
 {
     int ends[2];

@@ -56,6 +56,19 @@ HELPER bool allow_descriptors(rlim_t wanted)
     return limit.rlim_max >= wanted;
 }
 
+/* No further one can be had until allow_descriptors: those that are open stay as they are. */
+HELPER void leave_no_descriptor(void)
+{
+    struct rlimit limit;
+    int next = dup(0);
+
+    cr_assert_geq(next, 0);
+    close(next);
+    cr_assert_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = (rlim_t)next; /* the lowest free number, and with it all above */
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+
 /* Bytes that wait to be read. */
 HELPER int unread_bytes(int fd)
 {

@@ -676,6 +676,32 @@ ClosingTest(from_a_plain_thread_ends_an_accept_and_frees_the_port)
     close(fd);
 }
 
+/* A task and a thread, in whichever order they are heard. */
+ClosingTest(from_a_plain_thread_and_by_a_task_at_once_is_done_by_one_of_them)
+{
+    struct call reader = { 0 }, closer = { 0 };
+    struct thread_close late = { 0 };
+    gring_task *reading, *closing;
+    int ends[2], done[2];
+    pthread_t thread;
+    char byte;
+
+    make_pipe(ends);
+    make_pipe(done);
+    reader.fd = closer.fd = late.fd = ends[0];
+    late.done_fd = done[1];
+    reading = spawn_waiting(do_read, &reader);
+    cr_assert_eq(pthread_create(&thread, NULL, close_in_thread, &late), 0);
+    closing = gring_spawn(do_close, &closer);
+    cr_assert_eq(gring_read(done[0], &byte, 1), 1);
+    cr_assert_eq(pthread_join(thread, NULL), 0);
+    cr_assert_eq(gring_join(closing, NULL), 0);
+    cr_assert_eq((closer.result == 0) + (late.result == 0), 1, "closed by one of them");
+    expect_ebadf(reading, &reader);
+    close(ends[1]);
+    close_both(done);
+}
+
 ClosingTest(from_a_plain_thread_of_an_idle_descriptor)
 {
     int ends[2], used;

@@ -22,6 +22,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 /* ---- scripts --------------------------------------------------------------------------------- */
@@ -1008,6 +1009,96 @@ GreenTest(io, opens_of_fifos_that_wait_leave_files_usable)
     rmdir(folder);
 }
 
+/* More than there are threads for: the last ones' jobs are never begun. */
+enum { ABANDONED = 70 };
+
+static void expect_count_of_descriptors(int count)
+{
+    while (descriptor_count() != count) /* threads are on their way out of open(2) */
+        gring_sleep(GRING_MS);
+}
+
+static int threads_in_openat(void)
+{
+    DIR *threads = opendir("/proc/self/task");
+    struct dirent *entry;
+    int count = 0;
+
+    cr_assert_not_null(threads);
+    while ((entry = readdir(threads))) {
+        char path[300];
+        long number = -1;
+        FILE *file;
+
+        snprintf(path, sizeof path, "/proc/self/task/%s/syscall", entry->d_name);
+        file = fopen(path, "r");
+        count += file && fscanf(file, "%ld", &number) == 1 && number == SYS_openat;
+        if (file)
+            fclose(file);
+    }
+    closedir(threads);
+    return count;
+}
+
+/* A thread that is in open(2) cannot be called back; what it gets in the end is closed. */
+GreenTest(io, opens_of_a_fifo_that_were_killed_keep_nothing_when_the_other_end_comes)
+{
+    char folder[] = P_tmpdir "/greenring-test-XXXXXX", path[64];
+    gring_task *tasks[ABANDONED];
+    int before = descriptor_count(), reader;
+
+    if (access("/proc/self/syscall", R_OK) < 0)
+        cr_skip_test("/proc does not tell where threads are");
+    cr_assert_not_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/fifo", folder);
+    cr_assert_eq(mkfifo(path, 0600), 0);
+    for (int index = 0; index < ABANDONED; index++)
+        tasks[index] = gring_spawn(open_for_writing, path);
+    gring_idle();
+    while (threads_in_openat() == 0)
+        gring_sleep(GRING_MS);
+    for (int index = 0; index < ABANDONED; index++)
+        gring_kill(tasks[index]);
+    for (int index = 0; index < ABANDONED; index++)
+        cr_assert_eq(gring_join(tasks[index], NULL), ECANCELED);
+    reader = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    cr_assert_geq(reader, 0);
+    /* a writer has come, and there is none any more */
+    cr_assert_eq(gring_wait_fd(reader, POLLIN), POLLHUP);
+    expect_count_of_descriptors(before + 1);
+    close(reader);
+    unlink(path);
+    rmdir(folder);
+}
+
+/* The kill comes before the hub has heard that it is open, or after: then it waits. */
+GreenTest(io, an_open_of_a_fifo_that_is_killed_as_it_succeeds_loses_no_descriptor)
+{
+    char folder[] = P_tmpdir "/greenring-test-XXXXXX", path[64];
+    int before = descriptor_count();
+
+    cr_assert_not_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/fifo", folder);
+    cr_assert_eq(mkfifo(path, 0600), 0);
+    for (int round = 0; round < 100; round++) {
+        gring_task *task = gring_spawn(open_for_writing, path);
+        void *opened = (void *)-1;
+        int reader;
+
+        gring_idle();
+        reader = open(path, O_RDONLY | O_CLOEXEC); /* waits for the thread's open(2) */
+        cr_assert_geq(reader, 0);
+        gring_kill(task);
+        gring_join(task, &opened);
+        if ((intptr_t)opened >= 0)
+            close((int)(intptr_t)opened);
+        close(reader);
+        expect_count_of_descriptors(before);
+    }
+    unlink(path);
+    rmdir(folder);
+}
+
 /* ---- all of it ------------------------------------------------------------------------------- */
 
 static size_t pipe_capacity(int fd)
@@ -1264,6 +1355,20 @@ GreenTest(io, write_full_to_a_file_stops_at_the_limit_and_says_where)
     cr_assert_eq(pread(fd, all, sizeof all, 0), 6);
     cr_assert_arr_eq(all, "012345", 6);
     close(fd);
+}
+
+Test(io, a_full_write_on_a_plain_thread_says_why_it_failed)
+{
+    size_t done = 99;
+    int ends[2];
+
+    signal(SIGPIPE, SIG_IGN);
+    make_pipe(ends);
+    close(ends[0]);
+    cr_assert_eq(gring_write_full(ends[1], "abc", 3, &done), -1);
+    cr_assert_eq(errno, EPIPE);
+    cr_assert_eq(done, 0);
+    close(ends[1]);
 }
 
 GreenTest(io, full_transfers_leave_errno_alone)
@@ -1678,6 +1783,91 @@ Test(io, the_end_of_the_run_does_not_wait_for_a_fifo)
     unlink(path);
     rmdir(folder);
 }
+
+/* ---- fairness ---- */
+
+struct race {
+    bool over;
+    int fd;
+    unsigned long laps;
+};
+
+enum { RUNNERS = 200, LAPS_MAX = 1000000 };
+
+static void *yield_until_over(void *arg)
+{
+    struct race *race = arg;
+
+    while (!race->over && race->laps++ < LAPS_MAX)
+        gring_yield();
+    return NULL;
+}
+
+static void *read_until_over(void *arg)
+{
+    struct race *race = arg;
+    char buf[64];
+
+    while (!race->over && race->laps++ < LAPS_MAX)
+        cr_assert_eq(gring_read(race->fd, buf, sizeof buf), (ssize_t)sizeof buf);
+    return NULL;
+}
+
+static void *end_by_reading(void *arg)
+{
+    struct race *race = arg;
+    char byte;
+
+    for (int count = 0; count < 20; count++)
+        cr_assert_eq(gring_read(race->fd, &byte, 1), 1);
+    race->over = true;
+    return NULL;
+}
+
+static void *end_by_yielding(void *arg)
+{
+    struct race *race = arg;
+
+    for (int count = 0; count < 20; count++)
+        gring_yield();
+    race->over = true;
+    return NULL;
+}
+
+/* Who ends it is of the last lane, and there is always somebody of the one before it. */
+static void expect_an_end_before_the_runners_tire(struct race *race, gring_fn run, gring_fn end)
+{
+    gring_spawn_opts opts = GRING_SPAWN_INIT;
+
+    opts.prio = GRING_PRIO_BACKGROUND;
+    for (int index = 0; index < RUNNERS; index++)
+        gring_spawn_n(run, race);
+    cr_assert_eq(gring_join(gring_spawn_with(&opts, end, race), NULL), 0);
+    cr_assert_lt(race->laps, LAPS_MAX, "it came to its end only when the others gave up");
+    cr_assert_eq(gring_idle(), 0);
+}
+
+GreenTest(io, tasks_that_only_yield_do_not_keep_others_from_their_bytes)
+{
+    struct race race = { 0 };
+    int ends[2];
+
+    make_unix_pair(ends);
+    cr_assert_eq(write(ends[1], "01234567890123456789", 20), 20);
+    race.fd = ends[0];
+    expect_an_end_before_the_runners_tire(&race, yield_until_over, end_by_reading);
+    close_both(ends);
+}
+
+GreenTest(io, tasks_at_what_is_always_ready_do_not_keep_others_from_running)
+{
+    struct race race = { .fd = open("/dev/zero", O_RDONLY | O_CLOEXEC) };
+
+    expect_an_end_before_the_runners_tire(&race, read_until_over, end_by_yielding);
+    close(race.fd);
+}
+
+/* ---- the end of the run ---- */
 
 static void *read_zeros_for_ever(void *arg)
 {

@@ -253,6 +253,17 @@ GreenTest(killall, ends_every_one_of_them)
         cr_assert_eq(gring_join(tasks[index], NULL), index == 1 ? 0 : ECANCELED);
 }
 
+GreenTest(killall, of_somebody_who_is_nobody_kills_the_others_and_says_so)
+{
+    gring_task *tasks[3] = { start(park, NULL), NULL, start(park, NULL) };
+
+    errno = 0;
+    cr_assert_eq(gring_killall(tasks, 3), -1);
+    cr_assert_eq(errno, EINVAL);
+    cr_assert_eq(gring_join(tasks[0], NULL), ECANCELED);
+    cr_assert_eq(gring_join(tasks[2], NULL), ECANCELED);
+}
+
 static void *join_it(void *task)
 {
     record(gring_join(task, NULL));

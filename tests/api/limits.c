@@ -2,6 +2,7 @@
 #include "tests/support/child.h"
 #include "tests/support/logged.h"
 
+#include <greenring/co.h>
 #include <greenring/greenring.h>
 #include <limits.h>
 #include <signal.h>
@@ -276,6 +277,11 @@ static void leave_this_much_address_space(size_t kib)
     CHILD_MUST(used_kib > 0 && setrlimit(RLIMIT_AS, &limit) == 0);
 }
 
+static void yield_nothing(gring_gen *gen, void *unused)
+{
+    (void)gen, (void)unused;
+}
+
 static void *fill_the_address_space(void *unused)
 {
     size_t count = 0;
@@ -294,6 +300,8 @@ static void *fill_the_address_space(void *unused)
     CHILD_MUST(logged_with("RLIMIT_AS") >= 1);
     for (int round = 0; round < 10; round++)
         CHILD_MUST(gring_spawn_n(nothing, NULL) == -1);
+    CHILD_MUST(!gring_co_new(nothing, NULL, 0) && errno == ENOMEM);
+    CHILD_MUST(!gring_gen_new(yield_nothing, NULL) && errno == ENOMEM);
     CHILD_MUST(logged.count == 1); /* said once */
     CHILD_MUST(gring_idle() == 0 && started_count == count);
     for (size_t index = 0; index < count / 2; index++)

@@ -233,6 +233,17 @@ static int set_a_local(void)
     return gring_key_set(key, &key);
 }
 
+/* What it inherits has to be noted somewhere. */
+static int spawn_an_heir(void)
+{
+    static gring_key key;
+
+    if (!key &&
+        (gring_key_create(&key, NULL, GRING_KEY_INHERIT) < 0 || gring_key_set(key, &key) < 0))
+        return -1;
+    return join(gring_spawn(nothing, NULL));
+}
+
 /* ---- every allocation of a call, one after the other --------------------------------------- */
 
 static const struct {
@@ -262,6 +273,7 @@ static const struct {
     CALL(spawn_in_a_pile),
     CALL(make_a_pool_of_resources),
     CALL(set_a_local),
+    CALL(spawn_an_heir),
 #undef CALL
 };
 
@@ -315,6 +327,27 @@ GreenTest(no_memory, is_ENOMEM_from_each_call_and_leaves_nothing_half_made)
     gring_pile_free(pile);
     gring_pool_free(pool);
     cr_assert_eq(gring_scope_close(&scope), 0);
+}
+
+enum { SPAWNS_MAX = 10000 };
+
+/* Records come in chunks: with none left a spawn needs memory, and only then. */
+GreenTest(no_memory, is_ENOMEM_from_the_spawn_that_needs_a_chunk_of_records)
+{
+    static gring_task *tasks[SPAWNS_MAX];
+    int count = 0;
+
+    do {
+        until_denied = 1;
+        tasks[count] = gring_spawn(nothing, NULL);
+    } while (tasks[count] && ++count < SPAWNS_MAX);
+    until_denied = 0;
+    cr_assert_lt(count, SPAWNS_MAX, "no spawn ever needed memory");
+    cr_assert_eq(errno, ENOMEM);
+    tasks[count] = gring_spawn(nothing, NULL);
+    cr_assert_not_null(tasks[count], "%m");
+    for (int index = 0; index <= count; index++)
+        cr_assert_eq(gring_join(tasks[index], NULL), 0);
 }
 
 /* ---- the start ------------------------------------------------------------------------------ */

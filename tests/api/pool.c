@@ -470,6 +470,24 @@ GreenTest(pool, an_interrupted_map_kills_and_awaits_what_it_has_begun)
     gring_pool_free(pool);
 }
 
+/* All have a place, and the call waits for their ends alone. */
+GreenTest(pool, a_map_interrupted_when_all_are_begun_kills_and_awaits_them)
+{
+    int codes[4] = { 0 };
+    gring_task *task;
+
+    pool = gring_pool_new(4);
+    task = gring_spawn(map_until_killed, codes);
+    settle();
+    counts_are(4, 0, 0);
+    gring_kill(task);
+    cr_assert_eq(gring_join(task, NULL), ECANCELED);
+    counts_are(0, 4, 0);
+    for (int index = 0; index < 4; index++)
+        cr_assert_eq(codes[index], ECANCELED);
+    gring_pool_free(pool);
+}
+
 static void *wait_or_leave(void *value)
 {
     if (value)
@@ -793,4 +811,50 @@ GreenTest(imap, free_ends_a_producer_that_waits_for_the_pool)
     gring_kill(blocker);
     gring_join(blocker, NULL);
     gring_pool_free(pool);
+}
+
+GreenTest(imap, without_a_function_or_a_source_is_EINVAL)
+{
+    pool = gring_pool_new(1);
+    cr_assert_null(gring_pool_imap(pool, NULL, up_to_a_hundred, NULL));
+    cr_assert_eq(errno, EINVAL);
+    cr_assert_null(gring_pool_imap(pool, quick, NULL, NULL));
+    cr_assert_eq(errno, EINVAL);
+    gring_pool_free(pool);
+}
+
+static int tick(void *unused, const gring_tick *now)
+{
+    (void)unused, (void)now;
+    return 0;
+}
+
+static void *map_above_the_limit(void *unused)
+{
+    pool = gring_pool_new(1);
+    cr_assert_null(gring_pool_imap(pool, quick, up_to_a_hundred, NULL));
+    cr_assert_eq(errno, EAGAIN);
+    cr_assert_eq(given, 0);
+    cr_assert_null(gring_every(GRING_SEC, tick, NULL, NULL));
+    cr_assert_eq(errno, EAGAIN);
+    gring_pool_free(pool);
+    return unused;
+}
+
+static void *fill_the_run(void *unused)
+{
+    gring_task *task = gring_spawn(until_killed, NULL);
+
+    map_above_the_limit(NULL);
+    gring_kill(task);
+    gring_join(task, NULL);
+    return unused;
+}
+
+Test(imap, above_max_tasks_is_EAGAIN_as_any_spawn)
+{
+    gring_config config = GRING_CONFIG_INIT;
+
+    config.max_tasks = 1;
+    cr_assert_eq(gring_run_with(&config, fill_the_run, NULL, NULL), 0);
 }

@@ -280,6 +280,23 @@ FakeTimeTest(respool, an_old_one_is_destroyed_idle_or_when_it_is_put_back)
     free_pool();
 }
 
+/* What min keeps from the reaper grows old all the same. */
+FakeTimeTest(respool, an_old_one_is_not_given_out_again)
+{
+    gring_respool_opts opts = opts_of(3);
+
+    opts.min = 1;
+    opts.max_age = 10 * GRING_SEC;
+    pool = gring_respool_new(&opts);
+    put(get());
+    advance(11);
+    cr_assert_eq(destroyed, 0, "there would be less than min");
+    cr_assert_eq(get(), 1, "a new one");
+    cr_assert_eq(destroyed, 1);
+    put(1);
+    free_pool();
+}
+
 FakeTimeTest(respool, below_min_nobody_is_destroyed_for_idling)
 {
     gring_respool_opts opts = opts_of(3);

@@ -403,6 +403,13 @@ GreenTest(uring_batch, may_have_more_operations_than_the_ring_entries)
     cr_assert_eq(unread_bytes(fds[0]), COUNT);
 }
 
+GreenTest(uring_batch, of_nothing_is_nothing_and_of_less_refused)
+{
+    cr_assert_eq(gring_uring_batch(NULL, 0, NULL), 0);
+    cr_assert_eq(gring_uring_batch(NULL, -1, NULL), -1);
+    cr_assert_eq(errno, EINVAL);
+}
+
 static int32_t batch_results[3];
 static char batch_bytes[2];
 
@@ -545,6 +552,16 @@ GreenTest(send_zc, to_a_peer_that_is_gone_is_EPIPE_and_no_signal)
     reset_peer(fds[0]);
     cr_assert_eq(gring_send_zc(fds[1], "x", 1, 0), -1);
     cr_assert(errno == EPIPE || errno == ECONNRESET, "%m");
+}
+
+/* Tried without a copy, then with one: the second answer is the caller's. */
+GreenTest(send_zc, that_is_copied_fails_as_a_send_does)
+{
+    make_unix_pair(fds);
+    close(fds[0]);
+    cr_assert_eq(gring_send_zc(fds[1], "x", 1, 0), -1);
+    cr_assert_eq(errno, EPIPE);
+    close(fds[1]);
 }
 
 GreenTest(send_zc, that_must_not_wait_sends_what_goes)

@@ -210,3 +210,60 @@ GreenDies(callback, that_frees_a_pool_in_use, SIGABRT, IN_A_CALLBACK)
     gring_pool_spawn_n(pool, park, NULL);
     run_post(free_the_pool_here);
 }
+
+static void write_here(void *unused)
+{
+    (void)unused;
+    gring_write(-1, "x", 1);
+}
+
+GreenDies(callback, that_writes, SIGABRT, IN_A_CALLBACK)
+{
+    run_post(write_here);
+}
+
+static void send_here(void *unused)
+{
+    (void)unused;
+    gring_send(-1, "x", 1, 0);
+}
+
+GreenDies(callback, that_sends, SIGABRT, IN_A_CALLBACK)
+{
+    run_post(send_here);
+}
+
+static int files[2];
+
+static void send_a_file_here(void *unused)
+{
+    (void)unused;
+    gring_sendfile(files[1], files[0], NULL, 1);
+}
+
+static void copy_a_file_here(void *unused)
+{
+    (void)unused;
+    gring_copy_file_range(files[0], NULL, files[1], NULL, 1, 0);
+}
+
+static void open_two_files(void)
+{
+    for (int index = 0; index < 2; index++) {
+        FILE *file = tmpfile();
+
+        files[index] = file ? fileno(file) : -1;
+    }
+}
+
+GreenDies(callback, that_sends_a_file, SIGABRT, IN_A_CALLBACK)
+{
+    open_two_files();
+    run_post(send_a_file_here);
+}
+
+GreenDies(callback, that_copies_a_file, SIGABRT, IN_A_CALLBACK)
+{
+    open_two_files();
+    run_post(copy_a_file_here);
+}

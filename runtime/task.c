@@ -619,8 +619,6 @@ static void deliver_requests(struct mail *mail)
         task_kill(task);
     if (bits & REQUEST_THROW)
         accept_throw(task);
-    if (bits & REQUEST_SEEN)
-        task->outcome_seen = true;
     for (unsigned drops = bits / REQUEST_DROP_UNIT; drops > 0; drops--)
         give_back(task, 1);
     task_drop(task);

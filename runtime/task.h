@@ -42,8 +42,7 @@ enum interrupt { INTERRUPT_KILL = 1, INTERRUPT_THROW = 2, INTERRUPT_DEADLINE = 4
 enum request {
     REQUEST_UNPARK = 1,
     REQUEST_KILL = 2,
-    REQUEST_SEEN = 4,
-    REQUEST_THROW = 8,
+    REQUEST_THROW = 4,
     REQUEST_DROP_UNIT = 1 << 8
 };
 

@@ -105,7 +105,8 @@ GRING_API int gring_linkat(int from_dir, const char *from, int to_dir, const cha
 GRING_API int gring_symlinkat(const char *target, int dir, const char *path);
 GRING_API int gring_mkdir(const char *path, mode_t mode);
 GRING_API int gring_mkdirat(int dir, const char *path, mode_t mode);
-/* getdents64(2): an interruption that comes while it runs waits for its end */
+/* getdents64(2), by a thread: an interruption that comes while it runs waits for its end. EAGAIN: no
+ * thread could be made */
 GRING_API ssize_t gring_getdents64(int fd, void *buf, size_t n);
 
 /* flock(2). LOCK_UN never fails for a kill or deadline. Who waits asks again after pauses of 1 ms

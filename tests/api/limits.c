@@ -2,11 +2,13 @@
 #include "tests/support/child.h"
 #include "tests/support/logged.h"
 
+#include <fcntl.h>
 #include <greenring/co.h>
 #include <greenring/greenring.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdint.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 static void *park(void *unused)
@@ -277,6 +279,29 @@ static void leave_this_much_address_space(size_t kib)
     CHILD_MUST(used_kib > 0 && setrlimit(RLIMIT_AS, &limit) == 0);
 }
 
+enum { PIECE_BYTES = 64 << 10, PIECES_MAX = 10000 };
+
+/* A directory is read by a thread, which needs a stack. */
+static void without_room_for_a_thread(void)
+{
+    static char *pieces[PIECES_MAX];
+    int count = 0, folder = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    char entries[4096];
+
+    while (count < PIECES_MAX) {
+        pieces[count] =
+            mmap(NULL, PIECE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (pieces[count] == MAP_FAILED)
+            break;
+        count++;
+    }
+    errno = 0;
+    CHILD_MUST(gring_getdents64(folder, entries, sizeof entries) == -1 && errno == EAGAIN);
+    while (count > 0)
+        munmap(pieces[--count], PIECE_BYTES);
+    CHILD_MUST(gring_close(folder) == 0); /* nothing is in flight on it */
+}
+
 static void yield_nothing(gring_gen *gen, void *unused)
 {
     (void)gen, (void)unused;
@@ -302,6 +327,7 @@ static void *fill_the_address_space(void *unused)
         CHILD_MUST(gring_spawn_n(nothing, NULL) == -1);
     CHILD_MUST(!gring_co_new(nothing, NULL, 0) && errno == ENOMEM);
     CHILD_MUST(!gring_gen_new(yield_nothing, NULL) && errno == ENOMEM);
+    without_room_for_a_thread();
     CHILD_MUST(logged.count == 1); /* said once */
     CHILD_MUST(gring_idle() == 0 && started_count == count);
     for (size_t index = 0; index < count / 2; index++)

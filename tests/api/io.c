@@ -1071,6 +1071,32 @@ GreenTest(io, opens_of_a_fifo_that_were_killed_keep_nothing_when_the_other_end_c
     rmdir(folder);
 }
 
+/* The ring's own attempt has come back, and the task has not run: what is open is given back. */
+GreenTest(io, an_open_of_a_fifo_that_is_killed_before_it_waits_keeps_nothing)
+{
+    char folder[] = P_tmpdir "/greenring-test-XXXXXX", path[64], byte;
+    int before = descriptor_count(), pair[2];
+    gring_task *task;
+
+    cr_assert_not_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/fifo", folder);
+    cr_assert_eq(mkfifo(path, 0600), 0);
+    make_unix_pair(pair);
+    task = gring_spawn(open_for_reading, path);
+    gring_yield();
+    cr_assert_eq(gring_set_prio(GRING_PRIO_HIGH), 0); /* from now on it goes first */
+    for (int round = 0; round < 100 && gring_task_state(task) != GRING_READY; round++) {
+        cr_assert_eq(write(pair[1], "x", 1), 1);
+        cr_assert_eq(gring_read(pair[0], &byte, 1), 1);
+    }
+    gring_kill(task);
+    cr_assert_eq(gring_join(task, NULL), ECANCELED);
+    close_both(pair);
+    expect_count_of_descriptors(before);
+    unlink(path);
+    rmdir(folder);
+}
+
 /* The kill comes before the hub has heard that it is open, or after: then it waits. */
 GreenTest(io, an_open_of_a_fifo_that_is_killed_as_it_succeeds_loses_no_descriptor)
 {

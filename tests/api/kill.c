@@ -899,10 +899,27 @@ static void *stubborn(void *unused)
     return unused;
 }
 
+static atomic_bool mule_woken;
+
+/* Ready whenever somebody looks, at little expense. */
+static void *restless(void *unused)
+{
+    gring_set_name("flea");
+    GRING_SHIELD
+    {
+        while (!atomic_load(&mule_woken)) {
+            usleep(10000);
+            gring_yield();
+        }
+    }
+    return unused;
+}
+
 static void *wake_the_mule(void *unused)
 {
     sleep(6);
     (void)!write(child_pipe[1], "x", 1);
+    atomic_store(&mule_woken, true);
     return unused;
 }
 
@@ -912,6 +929,7 @@ static void *leave_a_mule(void *unused)
 
     (void)!pipe(child_pipe);
     gring_spawn_n(stubborn, NULL);
+    gring_spawn_n(restless, NULL);
     pthread_create(&thread, NULL, wake_the_mule, NULL);
     return gring_yield() == 0 ? unused : NULL;
 }
@@ -922,6 +940,7 @@ Test(run, names_a_task_that_does_not_end_within_the_limit_and_awaits_it)
     cr_assert_eq(gring_run(leave_a_mule, NULL, NULL), 0);
     cr_assert_eq(logged_with("have not"), 1);
     cr_assert_eq(logged_with("mule waits in read"), 1);
+    cr_assert_eq(logged_with("flea is ready to run"), 1);
 }
 
 static void *kill_main_at_the_end(void *main_task)

@@ -4,10 +4,12 @@
  * for the allocation that a test denies.
  */
 #include "tests/support/child.h"
+#include "tests/support/fds.h"
 #include "tests/support/green.h"
 
 #include <greenring/co.h>
 #include <greenring/debug.h>
+#include <sys/stat.h>
 
 /* A sanitizer has a malloc of its own. */
 #if !UNDER_ASAN
@@ -329,25 +331,50 @@ GreenTest(no_memory, is_ENOMEM_from_each_call_and_leaves_nothing_half_made)
     cr_assert_eq(gring_scope_close(&scope), 0);
 }
 
-enum { SPAWNS_MAX = 10000 };
+enum { SPAWNS = 2000 };
 
-/* Records come in chunks: with none left a spawn needs memory, and only then. */
-GreenTest(no_memory, is_ENOMEM_from_the_spawn_that_needs_a_chunk_of_records)
+/* Records and stacks come in chunks: a spawn needs memory when there is none left, and only then. */
+GreenTest(no_memory, is_ENOMEM_from_the_spawns_that_need_a_chunk)
 {
-    static gring_task *tasks[SPAWNS_MAX];
-    int count = 0;
+    static gring_task *tasks[SPAWNS];
+    int refused = 0;
 
-    do {
+    for (int index = 0; index < SPAWNS; index++) {
         until_denied = 1;
-        tasks[count] = gring_spawn(nothing, NULL);
-    } while (tasks[count] && ++count < SPAWNS_MAX);
-    until_denied = 0;
-    cr_assert_lt(count, SPAWNS_MAX, "no spawn ever needed memory");
-    cr_assert_eq(errno, ENOMEM);
-    tasks[count] = gring_spawn(nothing, NULL);
-    cr_assert_not_null(tasks[count], "%m");
-    for (int index = 0; index <= count; index++)
+        errno = 0;
+        tasks[index] = gring_spawn(nothing, NULL);
+        until_denied = 0;
+        if (tasks[index])
+            continue;
+        refused++;
+        cr_assert_eq(errno, ENOMEM, "%m");
+        tasks[index] = gring_spawn(nothing, NULL);
+        cr_assert_not_null(tasks[index], "%m");
+    }
+    cr_assert_gt(refused, 0, "no spawn ever needed memory");
+    cr_assert_lt(refused, SPAWNS / 10);
+    for (int index = 0; index < SPAWNS; index++)
         cr_assert_eq(gring_join(tasks[index], NULL), 0);
+}
+
+/* What waits for a FIFO may outlast the wait, and so owns its memory. */
+GreenTest(no_memory, is_ENOMEM_from_the_opening_of_a_fifo_that_would_wait)
+{
+    char folder[] = P_tmpdir "/greenring-test-XXXXXX", path[64];
+    int before = descriptor_count();
+
+    cr_assert_not_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/fifo", folder);
+    cr_assert_eq(mkfifo(path, 0600), 0);
+    for (int index = 0; index < 2; index++) {
+        until_denied = 1;
+        cr_expect_eq(gring_open(path, (index ? O_WRONLY : O_RDONLY) | O_CLOEXEC), -1);
+        cr_expect_eq(errno, ENOMEM, "%m");
+        until_denied = 0;
+    }
+    cr_expect_eq(descriptor_count(), before);
+    unlink(path);
+    rmdir(folder);
 }
 
 /* ---- the start ------------------------------------------------------------------------------ */

@@ -10,7 +10,9 @@
 #include <limits.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -818,6 +820,41 @@ GreenTest(wait_fd, is_ended_by_a_kill_a_deadline_and_a_close)
     cr_assert_eq(call.result, -1);
     cr_assert_eq(call.error, EBADF);
     close(ends[1]);
+}
+
+static atomic_bool came_back;
+
+static void *wait_to_be_disturbed(void *fd)
+{
+    intptr_t error = gring_wait_fd((int)(intptr_t)fd, POLLIN) < 0 ? errno : 0;
+
+    atomic_store(&came_back, true);
+    return (void *)error;
+}
+
+static void do_nothing(int unused)
+{
+    (void)unused;
+}
+
+/* As of any system call, and unlike in a task. */
+Test(wait_fd, on_a_plain_thread_is_interrupted_by_a_signal)
+{
+    struct sigaction action = { .sa_handler = do_nothing };
+    pthread_t thread;
+    void *error;
+    int ends[2];
+
+    make_pipe(ends);
+    cr_assert_eq(sigaction(SIGUSR1, &action, NULL), 0);
+    cr_assert_eq(pthread_create(&thread, NULL, wait_to_be_disturbed, (void *)(intptr_t)ends[0]), 0);
+    while (!atomic_load(&came_back)) {
+        pthread_kill(thread, SIGUSR1);
+        sched_yield();
+    }
+    cr_assert_eq(pthread_join(thread, &error), 0);
+    cr_assert_eq((intptr_t)error, EINTR);
+    close_both(ends);
 }
 
 Test(wait_fd, on_a_plain_thread_blocks_it)

@@ -1,7 +1,7 @@
 /*
  * When malloc has nothing: each call that allocates says ENOMEM, leaves nothing half made, and
- * works when there is memory again. malloc, calloc and realloc are this program's own, libc's but
- * for the allocation that a test denies.
+ * works when there is memory again. malloc and its kin are this program's own, libc's but for the
+ * allocation that a test denies.
  */
 #include "tests/support/child.h"
 #include "tests/support/fds.h"
@@ -17,6 +17,7 @@
 extern void *__libc_malloc(size_t size);
 extern void *__libc_calloc(size_t count, size_t size);
 extern void *__libc_realloc(void *memory, size_t size);
+extern void *__libc_memalign(size_t alignment, size_t size);
 
 /* 0: none is denied, 1: the next one, 2: the one after it, … */
 static _Thread_local int until_denied;
@@ -39,6 +40,11 @@ void *calloc(size_t count, size_t size)
 void *realloc(void *memory, size_t size)
 {
     return denied() ? (errno = ENOMEM, NULL) : __libc_realloc(memory, size);
+}
+
+void *aligned_alloc(size_t alignment, size_t size)
+{
+    return denied() ? (errno = ENOMEM, NULL) : __libc_memalign(alignment, size);
 }
 
 /* ---- the calls: 0 or -1 and errno; what a call gave is given back -------------------------- */

@@ -42,6 +42,8 @@ struct model {
     bool (*allows)(unsigned actor, unsigned what);
     /* At the end, by who is free: the order that lets others go on; false: nothing is left. NULL */
     bool (*ends_by)(unsigned actor, struct order *order);
+    /* Whatever else must hold when everybody has run. NULL */
+    void (*agrees)(void);
 };
 
 static const struct model *model;
@@ -107,6 +109,7 @@ static unsigned twin_armed[ACTORS];    /* when: equal deadlines pass in this ord
 static unsigned armed_count;
 static struct row twin_back; /* of those, who had waited */
 static gring_ns twin_now;
+static gring_ns twin_passed; /* the deadline that interrupts somebody now, or 0 */
 
 static struct place *twin_place(unsigned actor)
 {
@@ -176,6 +179,8 @@ static void compare(void)
         MUST(actors[number].has_order == (twin_place(number) != NULL));
         MUST(actors[number].has_order || actors[number].result == twin_result[number]);
     }
+    if (model->agrees)
+        model->agrees();
     compare_order();
     MUST(gring_now() == twin_now);
 }
@@ -275,10 +280,12 @@ static void let_time_pass(gring_ns duration)
     MUST(gring_test_advance(duration) == 0);
     twin_now += duration;
     while ((number = next_to_expire()) >= 0) {
+        twin_passed = twin_deadline[number];
         twin_deadline[number] = 0;
         if (model->interrupt)
             model->interrupt((unsigned)number, ETIMEDOUT);
     }
+    twin_passed = 0;
 }
 
 static void do_something(struct choices *choices)

@@ -125,7 +125,7 @@ static bool ends_by(unsigned actor, struct order *order)
 MODEL(condition)
 {
     static const struct model of_conditions = {
-        WHATS, 1, prepare, call, twin, interrupt, never_waits, NULL, ends_by,
+        WHATS, 1, prepare, call, twin, interrupt, never_waits, NULL, ends_by, NULL,
     };
 
     actors_play(choices, &of_conditions);

@@ -100,7 +100,7 @@ static bool never_waits(unsigned what)
 MODEL(event)
 {
     static const struct model of_events = {
-        WHATS, 8, prepare, call, twin, interrupt, never_waits, NULL, NULL,
+        WHATS, 8, prepare, call, twin, interrupt, never_waits, NULL, NULL, NULL,
     };
 
     actors_play(choices, &of_events);

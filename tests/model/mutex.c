@@ -77,7 +77,7 @@ static bool ends_by(unsigned actor, struct order *order)
 MODEL(mutex)
 {
     static const struct model of_mutexes = {
-        WHATS, 1, prepare, call, twin, NULL, never_waits, NULL, ends_by,
+        WHATS, 1, prepare, call, twin, NULL, never_waits, NULL, ends_by, NULL,
     };
 
     actors_play(choices, &of_mutexes);

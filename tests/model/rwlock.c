@@ -104,7 +104,7 @@ static bool ends_by(unsigned actor, struct order *order)
 MODEL(rwlock)
 {
     static const struct model of_rwlocks = {
-        WHATS, 1, prepare, call, twin, NULL, never_waits, allows, ends_by,
+        WHATS, 1, prepare, call, twin, NULL, never_waits, allows, ends_by, NULL,
     };
 
     actors_play(choices, &of_rwlocks);

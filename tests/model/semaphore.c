@@ -87,7 +87,7 @@ static bool never_waits(unsigned what)
 MODEL(semaphore)
 {
     static const struct model of_semaphores = {
-        WHATS, 6, prepare, call, twin, interrupt, never_waits, NULL, NULL,
+        WHATS, 6, prepare, call, twin, interrupt, never_waits, NULL, NULL, NULL,
     };
 
     actors_play(choices, &of_semaphores);

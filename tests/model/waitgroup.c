@@ -66,7 +66,7 @@ static bool never_waits(unsigned what)
 MODEL(waitgroup)
 {
     static const struct model of_groups = {
-        WHATS, 3 * LESS, prepare, call, twin, interrupt, never_waits, NULL, NULL,
+        WHATS, 3 * LESS, prepare, call, twin, interrupt, never_waits, NULL, NULL, NULL,
     };
 
     actors_play(choices, &of_groups);

@@ -64,6 +64,15 @@ static int resume(struct gring_gen *gen)
     return co_go(&gen->co, gen, 0, NULL);
 }
 
+/* Once: another coroutine may be in the same call, and be switched to by somebody else. */
+static int take_item(struct gring_gen *gen, void **item)
+{
+    gen->has_item = false;
+    if (item)
+        *item = gen->item;
+    return 1;
+}
+
 static int next(struct gring_gen *gen, void **item)
 {
     int code = co_is_ours(&gen->co);
@@ -72,10 +81,8 @@ static int next(struct gring_gen *gen, void **item)
         return code;
     gen->has_item = false;
     code = resume(gen);
-    if (gen->has_item && item)
-        *item = gen->item;
-    if (gen->has_item)
-        return 1;
+    if (code == 0 && gen->has_item)
+        return take_item(gen, item);
     if (code == 0 && gen->co.state != CO_ENDED)
         return -EINTR;
     return code > 0 ? -code : code;

@@ -371,6 +371,51 @@ GreenTest(gen, that_switches_and_throws_by_name)
     gring_gen_free(gen);
 }
 
+static void go_elsewhere_first(gring_gen *gen, void *root)
+{
+    generators_co = gring_co_self();
+    gring_co_switch(root, NULL, NULL);
+    gring_gen_yield(gen, (void *)7);
+    gring_co_switch(root, NULL, NULL);
+    gring_gen_yield(gen, (void *)8);
+}
+
+/* What came of it, for whoever switches here. */
+static void *ask(void *gen)
+{
+    return gring_gen_next(gen, NULL) < 0 ? (void *)(intptr_t)errno : NULL;
+}
+
+GreenTest(gen, an_item_that_one_coroutine_has_taken_is_not_given_to_another)
+{
+    gring_gen *gen = new_gen(go_elsewhere_first, gring_co_self());
+    gring_co *co = gring_co_new(ask, NULL, 0);
+    void *error;
+
+    cr_assert_eq(gring_co_switch(co, gen, NULL), 0, "the generator switches to us");
+    cr_assert_eq(next(gen), 7);
+    cr_assert_eq(gring_co_switch(co, NULL, &error), 0);
+    cr_assert_eq(error, (void *)EINTR);
+    gring_co_free(co);
+    gring_gen_free(gen);
+}
+
+GreenTest(gen, a_throw_at_who_asks_is_reported_although_an_item_lies_there)
+{
+    gring_gen *gen = new_gen(go_elsewhere_first, gring_co_self());
+    gring_co *co = gring_co_new(ask, NULL, 0);
+    void *error;
+
+    cr_assert_eq(gring_co_switch(co, gen, NULL), 0);
+    cr_assert_eq(next(gen), 7);
+    cr_assert(gring_gen_next(gen, NULL) == -1 && errno == EINTR);
+    cr_assert_eq(gring_co_switch(generators_co, NULL, NULL), 0, "it hands out 8 to us");
+    cr_assert_eq(gring_co_throw(co, EDOM, &error), 0);
+    cr_assert_eq(error, (void *)EDOM);
+    gring_co_free(co);
+    gring_gen_free(gen);
+}
+
 /* ---- waits, deadlines, the end ---- */
 
 static void sleep_between(gring_gen *gen, void *arg)

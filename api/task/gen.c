@@ -61,6 +61,7 @@ static int resume(struct gring_gen *gen)
 
     if (gen->co.parent != running && co_set_parent(&gen->co, running) < 0)
         return -EBUSY;
+    gen->has_item = false;
     return co_go(&gen->co, gen, 0, NULL);
 }
 
@@ -79,7 +80,6 @@ static int next(struct gring_gen *gen, void **item)
 
     if (code < 0 || gen->co.state == CO_ENDED)
         return code;
-    gen->has_item = false;
     code = resume(gen);
     if (code == 0 && gen->has_item)
         return take_item(gen, item);

@@ -416,6 +416,34 @@ GreenTest(gen, a_throw_at_who_asks_is_reported_although_an_item_lies_there)
     gring_gen_free(gen);
 }
 
+static gring_co *root;
+
+static void *ask_and_tell(void *gen)
+{
+    gring_co_switch(root, ask(gen), NULL);
+    return NULL;
+}
+
+GreenTest(gen, a_refused_call_leaves_the_item_that_lies_there)
+{
+    gring_gen *gen = new_gen(go_elsewhere_first, root = gring_co_self());
+    gring_co *co = gring_co_new(ask, NULL, 0), *inside;
+    void *error;
+
+    cr_assert_eq(gring_co_switch(co, gen, NULL), 0);
+    cr_assert_eq(next(gen), 7);
+    cr_assert(gring_gen_next(gen, NULL) == -1 && errno == EINTR);
+    cr_assert_eq(gring_co_switch(generators_co, NULL, NULL), 0, "it hands out 8 to us");
+    inside = gring_co_new(ask_and_tell, generators_co, 0);
+    cr_assert_eq(gring_co_switch(inside, gen, &error), 0);
+    cr_assert_eq(error, (void *)EBUSY);
+    cr_assert_eq(gring_co_switch(co, NULL, &error), 0);
+    cr_assert_null(error, "it gets 8");
+    gring_co_free(inside);
+    gring_co_free(co);
+    gring_gen_free(gen);
+}
+
 /* ---- waits, deadlines, the end ---- */
 
 static void sleep_between(gring_gen *gen, void *arg)

@@ -1052,11 +1052,6 @@ GreenTest(select, with_no_time_does_not_park)
 
 enum { LOOKS = 100000, STORM_US = 50 };
 
-static void do_nothing(int number)
-{
-    (void)number;
-}
-
 /* One after the other, until the process ends. */
 static void begin_storm(void)
 {

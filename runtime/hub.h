@@ -77,7 +77,7 @@ struct gring_hub {
     char *signal_stack;
     stack_t old_signal_stack;
     gring_ns next_thread_look, thread_look_pause; /* the census, about threads that are not ours */
-    uint64_t run_number; /* no other run of this process has it */
+    uint64_t run_number;                          /* no other run of this process has it */
 };
 
 /* Tasks do not migrate, so the compiler may keep what it reads here across a switch. */

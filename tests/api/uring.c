@@ -452,7 +452,8 @@ GreenTest(uring_batch, is_ended_by_a_kill_and_says_what_was_done)
     cr_assert_eq(outcome, -1);
     cr_assert_eq(outcome_errno, ECANCELED);
     read_count = (batch_results[0] == 1) + (batch_results[2] == 1);
-    cr_assert_eq(read_count, 1, "a byte was read, and nobody is told");
+    /* by a worker of an older kernel, which may come too late */
+    cr_assert_eq(read_count + unread_bytes(fds[0]), 1, "a byte was read, and nobody is told");
     cr_assert_eq(batch_results[1], 0);
 }
 

@@ -189,7 +189,7 @@ ClosingTest(leaves_the_rest_of_a_write_to_nobody)
     cr_assert_eq(others[0], ends[1], "the lowest number is given out first");
     cr_assert_eq(dup2(others[1], others[0]), ends[1]);
     gring_join(task, NULL);
-    cr_assert_gt(call.result, (ssize_t)first);
+    cr_assert_gt(call.result, 0);
     cr_assert_lt(call.result, (ssize_t)sizeof much);
     cr_assert_eq(call.result, (ssize_t)(first + drain(ends[0])));
     close_both(others);

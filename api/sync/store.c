@@ -22,7 +22,7 @@ void store_destroy(struct store *store)
     free(store->slots);
 }
 
-/* Elements of no bytes have no slots: NULL is right for them, and has no place but 0. */
+/* Before the first reservation there are none, and no place in them. */
 static char *slot(const struct store *store, size_t index)
 {
     return store->slots ? store->slots + index * store->slot_bytes : NULL;

@@ -104,7 +104,8 @@ GRING_API int gring_gen_yield(gring_gen *g, void *item);
 
 /* Lets a suspended fn run to its end: gring_gen_yield fails there with ECANCELED. One that has not
  * begun never runs. Its code is dropped. NULL is fine. No other coroutine may be suspended in
- * gring_gen_next of it. From inside fn, or by another task, it is a CHECK failure. Those that are left when the task ends are abandoned as coroutines are. [park] */
+ * gring_gen_next of it. From inside fn, or by another task, it is a CHECK failure. Those that are
+ * left when the task ends are abandoned as coroutines are. [park] */
 GRING_API void gring_gen_free(gring_gen *g);
 GRING_END
 #endif

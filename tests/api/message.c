@@ -831,6 +831,34 @@ GreenTest(recvmmsg, waits_for_the_first_only_and_is_interruptible)
     close(ends[1]);
 }
 
+/* The first message has come, the task has not run since: now its socket is closed, and the number
+ * is that of another one which has messages, too. */
+GreenTest(recvmmsg, takes_nothing_from_a_socket_that_got_its_number)
+{
+    struct batch batch;
+    struct call call = { .messages = batch.messages, .count = BATCH };
+    gring_stats stats = { .size = sizeof stats };
+    int pair[2], others[2];
+    gring_task *task;
+
+    make_pair(SOCK_DGRAM, pair);
+    make_batch(&batch, SIZE);
+    call.fd = pair[0];
+    task = spawn_waiting(do_recvmmsg, &call);
+    cr_assert_eq(send(pair[1], "x", 1, 0), 1);
+    while (gring_stats_get(&stats) == 0 && stats.in_flight > 0)
+        gring_yield();
+    cr_assert_eq(gring_close(pair[0]), 0);
+    make_pair(SOCK_DGRAM, others);
+    cr_assert_eq(others[0], pair[0], "the number was not given out again");
+    cr_assert_eq(send(others[1], "y", 1, 0), 1);
+    cr_assert_eq(gring_join(task, NULL), 0);
+    cr_assert_eq(call.result, 1);
+    cr_assert_eq(recv(others[0], batch.bytes[0], SIZE, MSG_DONTWAIT), 1, "it was taken");
+    close(pair[1]);
+    close_both(others);
+}
+
 GreenTest(recvmmsg, on_a_plain_thread_waits_for_one_too)
 {
     struct batch batch;

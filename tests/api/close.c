@@ -156,17 +156,6 @@ static void yield_until_nothing_is_in_flight(void)
         gring_yield();
 }
 
-static size_t drain(int fd)
-{
-    static char sink[65536];
-    size_t sum = 0;
-    ssize_t count;
-
-    while ((count = recv(fd, sink, sizeof sink, MSG_DONTWAIT)) > 0)
-        sum += (size_t)count;
-    return sum;
-}
-
 /*
  * One operation of the call has moved a part, the task has not run since: now the descriptor is
  * closed, and its number is a pipe's. Sockets: into a pipe a worker of an older kernel writes all.
@@ -182,7 +171,7 @@ ClosingTest(leaves_the_rest_of_a_write_to_nobody)
     make_unix_pair(ends);
     call.fd = ends[1];
     task = spawn_waiting(do_write, &call);
-    first = drain(ends[0]);
+    first = drain_socket(ends[0]);
     yield_until_nothing_is_in_flight();
     cr_assert_eq(gring_close(ends[1]), 0);
     make_pipe(others);
@@ -191,7 +180,7 @@ ClosingTest(leaves_the_rest_of_a_write_to_nobody)
     gring_join(task, NULL);
     cr_assert_gt(call.result, 0);
     cr_assert_lt(call.result, (ssize_t)sizeof much);
-    cr_assert_eq(call.result, (ssize_t)(first + drain(ends[0])));
+    cr_assert_eq(call.result, (ssize_t)(first + drain_socket(ends[0])));
     close_both(others);
     close(ends[0]);
 }

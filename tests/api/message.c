@@ -180,17 +180,6 @@ static void expect_to_be_interruptible(gring_fn fn, struct call *call)
     cr_assert_eq(call->error, EBADF);
 }
 
-static size_t drain(int fd)
-{
-    static char sink[65536];
-    size_t total = 0;
-    ssize_t count;
-
-    while ((count = recv(fd, sink, sizeof sink, MSG_DONTWAIT)) > 0)
-        total += (size_t)count;
-    return total;
-}
-
 /* ---- addresses ------------------------------------------------------------------------------- */
 
 GreenTest(recvfrom, tells_who_sent_it)
@@ -601,13 +590,13 @@ static void expect_progress_to_be_told(bool with_descriptor)
     gring_throw(task, EDOM);
     cr_assert_eq(gring_join(task, NULL), 0);
     cr_assert_gt(call.result, 0);
-    cr_assert_eq(drain(pair[0]), (size_t)call.result);
+    cr_assert_eq(drain_socket(pair[0]), (size_t)call.result);
     cr_assert_eq(call.next_result, -1, "the throw waits for the next call");
     cr_assert_eq(call.next_error, EDOM);
     task = spawn_waiting(do_sendmsg, &call);
     gring_kill(task);
     cr_assert_eq(gring_join(task, NULL), ECANCELED);
-    cr_assert_eq(drain(pair[0]), (size_t)call.result);
+    cr_assert_eq(drain_socket(pair[0]), (size_t)call.result);
     cr_assert_eq(call.next_error, ECANCELED);
     close_both(pair);
     free(vector.bytes);
@@ -636,7 +625,7 @@ static void expect_no_other_socket(gring_fn fn, struct call *call)
     make_unix_pair(others);
     cr_assert_eq(others[0], pair[0], "the number was not given out again");
     gring_idle();
-    cr_assert_eq(drain(others[1]), 0, "the rest went to another socket");
+    cr_assert_eq(drain_socket(others[1]), 0, "the rest went to another socket");
     cr_assert_eq(gring_join(task, NULL), 0);
     cr_assert_gt(call->result, 0);
     close(pair[1]);
@@ -679,7 +668,7 @@ GreenTest(sendmsg, of_a_datagram_waits_for_room_and_is_interruptible)
     while (send(pair[0], "x", 1, MSG_DONTWAIT) == 1)
         ;
     task = spawn_waiting(do_sendmsg, &call);
-    drain(pair[1]);
+    drain_socket(pair[1]);
     cr_assert_eq(gring_join(task, NULL), 0);
     cr_assert_eq(call.result, 1);
     while (send(pair[0], "x", 1, MSG_DONTWAIT) == 1)
@@ -699,7 +688,7 @@ GreenTest(sendto, of_much_on_a_stream_arrives_whole)
     call.fd = pair[1];
     task = spawn_waiting(do_sendto, &call);
     while (total < MUCH) {
-        total += drain(pair[0]);
+        total += drain_socket(pair[0]);
         gring_yield();
     }
     cr_assert_eq(gring_join(task, NULL), 0);

@@ -256,4 +256,16 @@ HELPER uint64_t random_seed(void)
     return seed | 1;
 }
 
+/* Takes what is in a socket, and tells how much that was. */
+static inline size_t drain_socket(int fd)
+{
+    static char sink[65536];
+    size_t total = 0;
+    ssize_t count;
+
+    while ((count = recv(fd, sink, sizeof sink, MSG_DONTWAIT)) > 0)
+        total += (size_t)count;
+    return total;
+}
+
 #endif
